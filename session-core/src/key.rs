@@ -1,0 +1,313 @@
+//! The secret in the cookie, and what a store sees in its place.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::error::SessionError;
+
+/// The secret that a client holds: 32 characters of `[a-z0-9]` from the operating system's generator (165 bits).
+///
+/// Whoever has it has the session, so it has no `Display` and no `Serialize`, its `Debug` shows nothing, and it is wiped
+/// from memory when dropped. It can't be compared with `==`, which would leak timing; stores look up a [`StoreKey`].
+///
+/// ```
+/// use session_core::SessionKey;
+///
+/// let key = SessionKey::generate()?;
+/// assert_eq!(key.expose_secret().len(), SessionKey::LEN);
+/// assert_eq!(format!("{key:?}"), "SessionKey(…)");
+/// assert!(SessionKey::parse(b"../../etc/passwd").is_none());
+/// # Ok::<(), session_core::SessionError>(())
+/// ```
+///
+/// ```compile_fail
+/// let (one, other) = (session_core::SessionKey::generate().unwrap(), session_core::SessionKey::generate().unwrap());
+/// assert!(one == other); // there is no `==` on a key
+/// ```
+///
+/// ```compile_fail
+/// println!("{}", session_core::SessionKey::generate().unwrap()); // nor a `Display`
+/// ```
+pub struct SessionKey(Zeroizing<[u8; Self::LEN]>);
+
+impl SessionKey {
+    /// How many characters a key has, as in Django.
+    pub const LEN: usize = 32;
+
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+
+    /// A new key from the operating system's generator, without modulo bias.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Randomness`] when the operating system has no randomness to give.
+    pub fn generate() -> Result<Self, SessionError> {
+        // 252 is the largest multiple of 36 that a byte can reach: values above it are drawn again.
+        const UNBIASED_BELOW: u8 = 252;
+        let mut key = Zeroizing::new([0; Self::LEN]);
+        let mut random = Zeroizing::new([0; Self::LEN + 8]);
+        let mut slots = key.iter_mut();
+        let mut slot = slots.next();
+        while slot.is_some() {
+            getrandom::fill(random.as_mut_slice()).map_err(SessionError::randomness)?;
+            for byte in random.iter().filter(|byte| **byte < UNBIASED_BELOW) {
+                let Some(place) = slot else { break };
+                *place = Self::ALPHABET
+                    .get(usize::from(byte % 36))
+                    .copied()
+                    .unwrap_or(b'a');
+                slot = slots.next();
+            }
+        }
+        Ok(Self(key))
+    }
+
+    /// The key in a cookie's value, or `None` if that is not exactly 32 characters of `[a-z0-9]`. Anything else never
+    /// reaches a store.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let bytes: [u8; Self::LEN] = value.try_into().ok()?;
+        bytes
+            .iter()
+            .all(is_key_character)
+            .then(|| Self(Zeroizing::new(bytes)))
+    }
+
+    /// The key's text, for the one who hands it to the client. Never log it.
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
+        str::from_utf8(self.0.as_slice()).unwrap_or_default()
+    }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}
+
+/// What a store sees of a [`SessionKey`] and keeps: 1 to 40 characters of `[a-z0-9]`, made one way from the key.
+///
+/// A stolen database, backup or file listing lets nobody in, and a look-up by hash leaks no timing. It is safe in a file
+/// name, an SQL literal, a Redis key and a case-insensitive collation. Its `Debug` shows nothing all the same.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreKey {
+    bytes: [u8; Self::LEN_MAX],
+    len: u8,
+}
+
+impl StoreKey {
+    /// The most characters that a store key has.
+    pub const LEN_MAX: usize = 40;
+
+    /// A store key that a backend reads back from where it keeps it, or `None` if the text can't be one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let len = u8::try_from(text.len()).ok()?;
+        let mut bytes = [0; Self::LEN_MAX];
+        bytes
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        (len > 0 && text.bytes().all(|byte| is_key_character(&byte))).then_some(Self { bytes, len })
+    }
+
+    /// The text under which a store keeps the record.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let used = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        str::from_utf8(used).unwrap_or_default()
+    }
+
+    /// The first 160 bits of a digest in lower-case hexadecimal.
+    fn from_digest(digest: &[u8]) -> Self {
+        let mut bytes = [0; Self::LEN_MAX];
+        write_hex(digest, &mut bytes);
+        Self { bytes, len: 40 }
+    }
+}
+
+const _: () = assert!(StoreKey::LEN_MAX == 40, "160 bits in hexadecimal");
+const _: () = assert!(
+    SessionKey::LEN <= StoreKey::LEN_MAX,
+    "an unhashed key must fit"
+);
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey(…)")
+    }
+}
+
+/// How a [`SessionKey`] becomes the [`StoreKey`] that a store sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyPolicy {
+    /// The first 160 bits of SHA-256 of the key, so that reading the store does not let anybody in.
+    #[default]
+    Hashed,
+    /// The key itself. Whoever reads the store can take over every session in it; it exists only because Django looks
+    /// its sessions up by the plain key, and is for stores that are shared with a running Django.
+    UnhashedSharedWithDjango,
+}
+
+impl KeyPolicy {
+    /// What a store sees in place of `key`.
+    #[must_use]
+    pub fn store_key(&self, key: &SessionKey) -> StoreKey {
+        match self {
+            Self::Hashed => StoreKey::from_digest(&Sha256::digest(key.0.as_slice())),
+            Self::UnhashedSharedWithDjango => {
+                let mut bytes = [0; StoreKey::LEN_MAX];
+                for (to, from) in bytes.iter_mut().zip(key.0.iter()) {
+                    *to = *from;
+                }
+                StoreKey { bytes, len: 32 }
+            }
+        }
+    }
+}
+
+/// The public name of a session, for lists ("my devices") and the forms that end one. Made one way from the store key
+/// and resolved only together with the session's owner: worthless as a cookie.
+///
+/// ```
+/// use session_core::SessionHandle;
+///
+/// let handle: SessionHandle = "0123456789abcdef01234567".parse()?;
+/// assert_eq!(handle.to_string(), "0123456789abcdef01234567");
+/// assert!("not a handle".parse::<SessionHandle>().is_err());
+/// # Ok::<(), session_core::SessionError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionHandle([u8; Self::LEN]);
+
+impl SessionHandle {
+    /// How many characters a handle has. Fewer than a key, so that it can't be taken for one.
+    pub const LEN: usize = 24;
+
+    pub(crate) fn of(key: &StoreKey) -> Self {
+        let digest = Sha256::new_with_prefix(b"session-handle:")
+            .chain_update(key.as_str())
+            .finalize();
+        let mut text = [0; Self::LEN];
+        write_hex(&digest, &mut text);
+        Self(text)
+    }
+
+    /// The handle's text, for a form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+const _: () = assert!(
+    SessionHandle::LEN != SessionKey::LEN,
+    "a handle must never parse as a key"
+);
+
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SessionHandle {
+    type Err = SessionError;
+
+    fn from_str(text: &str) -> Result<Self, SessionError> {
+        let bytes: [u8; Self::LEN] = text
+            .as_bytes()
+            .try_into()
+            .map_err(|_wrong_length| SessionError::InvalidHandle)?;
+        let is_hex = bytes
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_hex
+            .then_some(Self(bytes))
+            .ok_or(SessionError::InvalidHandle)
+    }
+}
+
+fn is_key_character(byte: &u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9')
+}
+
+/// Fills `text` with as many hexadecimal digits of `bytes` as it has room for.
+fn write_hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    for (place, digit) in text.iter_mut().zip(digits) {
+        *place = DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_key_is_the_start_of_the_known_sha_256() {
+        // printf %s abcdefghijklmnopqrstuvwxyz012345 | sha256sum
+        let key = SessionKey::parse(b"abcdefghijklmnopqrstuvwxyz012345").unwrap();
+        assert_eq!(
+            KeyPolicy::Hashed.store_key(&key).as_str(),
+            "653bb1245e828fcda4fa53fcd5a3def5bd7654e6"
+        );
+        assert_eq!(
+            KeyPolicy::UnhashedSharedWithDjango.store_key(&key).as_str(),
+            key.expose_secret()
+        );
+    }
+
+    #[test]
+    fn only_exact_keys_parse() {
+        let good = "abcdefghijklmnopqrstuvwxyz012345";
+        assert!(SessionKey::parse(good.as_bytes()).is_some());
+        for bad in [
+            "",
+            "a",
+            &good[1..],
+            &format!("{good}a"),
+            &good.to_uppercase(),
+            &good.replace('c', "_"),
+            &good.replace('c', "\0"),
+        ] {
+            assert!(
+                SessionKey::parse(bad.as_bytes()).is_none(),
+                "{bad:?} was taken for a key"
+            );
+        }
+        for bad in ["", "A", "a-b", "a b", "é", &"a".repeat(41)] {
+            assert!(
+                StoreKey::parse(bad).is_none(),
+                "{bad:?} was taken for a store key"
+            );
+        }
+        assert_eq!(StoreKey::parse(&"a".repeat(40)).unwrap().as_str().len(), 40);
+    }
+
+    #[test]
+    fn new_keys_use_the_whole_alphabet_evenly() {
+        let mut counts = std::collections::BTreeMap::new();
+        let keys = 4_000;
+        for _ in 0..keys {
+            for character in SessionKey::generate().unwrap().expose_secret().chars() {
+                *counts.entry(character).or_insert(0_u32) += 1;
+            }
+        }
+        assert_eq!(counts.len(), 36);
+        // 3,556 of each expected, standard deviation 59: a bias of modulo 256 would be seen as 3,500 and 4,000.
+        assert!(
+            counts.values().all(|count| (3_150..3_960).contains(count)),
+            "{counts:?}"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! Records in this process's memory: the contract in executable form.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::key::StoreKey;
+use crate::owner::Owner;
+use crate::record::{Change, NewRecord, Record, Saved, Version};
+use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreScan};
+
+/// Keeps sessions in this process's memory, for tests, demos and single processes that may forget.
+///
+/// It is lost at a restart, is unbounded (call `clear_expired`), and no other process sees it. Payloads are kept as they
+/// are and are neither encoded nor parsed. It offers the owner index and the scan.
+#[derive(Default)]
+pub struct MemoryStore {
+    // One lock for everything: every operation is one step, and the owners can't disagree with the records.
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    records: HashMap<StoreKey, Record>,
+    owners: HashMap<Owner, BTreeSet<StoreKey>>,
+    // Over all keys, so that a key that is deleted and created anew gets no version back that it had before.
+    last_version: u64,
+}
+
+impl MemoryStore {
+    const NAME: &str = "the memory store";
+
+    /// A store without records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many records are kept, expired ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.read().records.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    // Nothing panics while the lock is held, so that a poisoned one has nothing half done behind it.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+impl State {
+    fn live(&self, key: &StoreKey, now: Timestamp) -> Option<&Record> {
+        self.records.get(key).filter(|record| record.is_live(now))
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.last_version += 1;
+        Version::Counter(self.last_version)
+    }
+
+    fn put(&mut self, key: &StoreKey, record: Record) {
+        let owner = record.owner.clone();
+        let before = self
+            .records
+            .insert(key.clone(), record)
+            .and_then(|before| before.owner);
+        if before != owner {
+            self.forget_owner(before.as_ref(), key);
+            if let Some(owner) = owner {
+                self.owners.entry(owner).or_default().insert(key.clone());
+            }
+        }
+    }
+
+    fn take(&mut self, key: &StoreKey) -> Option<Record> {
+        let record = self.records.remove(key)?;
+        self.forget_owner(record.owner.as_ref(), key);
+        Some(record)
+    }
+
+    fn forget_owner(&mut self, owner: Option<&Owner>, key: &StoreKey) {
+        if let Some(owner) = owner
+            && let Some(keys) = self.owners.get_mut(owner)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.owners.remove(owner);
+            }
+        }
+    }
+
+    /// What a write to `key` at `expected` would meet, or the record to change.
+    fn expect(&self, key: &StoreKey, expected: &Version, now: Timestamp) -> Result<&Record, Saved> {
+        match self.live(key, now) {
+            None => Err(Saved::Gone),
+            Some(record) if record.version != *expected => Err(Saved::Conflict),
+            Some(record) => Ok(record),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        Ok(self.read().live(key, now).cloned())
+    }
+
+    async fn create(
+        &self,
+        key: &StoreKey,
+        new: NewRecord,
+        now: Timestamp,
+    ) -> Result<Version, StoreError> {
+        let mut state = self.write();
+        if state.live(key, now).is_some() {
+            return Err(StoreError::key_taken(Self::NAME));
+        }
+        let version = state.next_version();
+        state.put(key, Record::created(new, version.clone()));
+        Ok(version)
+    }
+
+    async fn save(
+        &self,
+        key: &StoreKey,
+        expected: &Version,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Saved, StoreError> {
+        let mut state = self.write();
+        let version = state.next_version();
+        let record = match state.expect(key, expected, now) {
+            Ok(record) => record.changed(change, version.clone()),
+            Err(refused) => return Ok(refused),
+        };
+        state.put(key, record);
+        Ok(Saved::Stored(version))
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        Ok(self.write().take(key).is_some())
+    }
+
+    async fn touch(
+        &self,
+        key: &StoreKey,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.write();
+        let Some(record) = state
+            .records
+            .get_mut(key)
+            .filter(|record| record.is_live(now))
+        else {
+            return Ok(false);
+        };
+        record.expires_at = record.expires_at.max(expires_at);
+        Ok(true)
+    }
+
+    async fn rotate(
+        &self,
+        from: &StoreKey,
+        expected: &Version,
+        to: &StoreKey,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Saved, StoreError> {
+        let mut state = self.write();
+        let version = state.next_version();
+        let record = match state.expect(from, expected, now) {
+            Ok(record) => record.changed(change, version.clone()),
+            Err(refused) => return Ok(refused),
+        };
+        if state.live(to, now).is_some() {
+            return Err(StoreError::key_taken(Self::NAME));
+        }
+        state.take(from);
+        state.put(to, record);
+        Ok(Saved::Stored(version))
+    }
+
+    async fn clear_expired(
+        &self,
+        now: Timestamp,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<u64, StoreError> {
+        // Found under the shared lock and removed in small steps, so that requests get in between.
+        const BATCH: usize = 1_000;
+        let expired: Vec<StoreKey> = {
+            let state = self.read();
+            state
+                .records
+                .iter()
+                .filter(|(_, record)| !record.is_live(now))
+                .map(|(key, _)| key.clone())
+                .collect()
+        };
+        let mut removed = 0;
+        for batch in expired.chunks(BATCH) {
+            {
+                let mut state = self.write();
+                for key in batch {
+                    // It may have been created anew since.
+                    if state
+                        .records
+                        .get(key)
+                        .is_some_and(|record| !record.is_live(now))
+                        && state.take(key).is_some()
+                    {
+                        removed += 1;
+                    }
+                }
+            }
+            progress(removed);
+        }
+        Ok(removed)
+    }
+
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        Some(self)
+    }
+
+    fn scan(&self) -> Option<&dyn StoreScan> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl OwnerIndex for MemoryStore {
+    async fn sessions_of(
+        &self,
+        owner: &Owner,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
+        let state = self.read();
+        let Some(keys) = state.owners.get(owner) else {
+            return Ok(Vec::new());
+        };
+        let live = keys
+            .iter()
+            .filter(|key| page.after.as_ref().is_none_or(|after| *key > after));
+        let live = live.filter_map(|key| Some((key.clone(), state.live(key, now)?.clone())));
+        Ok(live.take(page.limit).collect())
+    }
+
+    async fn end(&self, owner: &Owner, scope: EndScope) -> Result<u64, StoreError> {
+        let mut state = self.write();
+        let keys = state.owners.get(owner).into_iter().flatten();
+        let ending: Vec<StoreKey> = keys.filter(|key| scope.contains(key)).cloned().collect();
+        let mut ended = 0;
+        for key in &ending {
+            ended += u64::from(state.take(key).is_some());
+        }
+        Ok(ended)
+    }
+}
+
+#[async_trait]
+impl StoreScan for MemoryStore {
+    async fn page(&self, page: Page) -> Result<Vec<(StoreKey, Record)>, StoreError> {
+        let state = self.read();
+        let mut keys: Vec<&StoreKey> = state
+            .records
+            .keys()
+            .filter(|key| page.after.as_ref().is_none_or(|after| *key > after))
+            .collect();
+        keys.sort_unstable();
+        Ok(keys
+            .into_iter()
+            .take(page.limit)
+            .filter_map(|key| Some((key.clone(), state.records.get(key)?.clone())))
+            .collect())
+    }
+}

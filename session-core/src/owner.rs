@@ -1,0 +1,93 @@
+//! Whose session it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::SessionError;
+use crate::policy::OWNER_BYTES_MAX;
+
+/// Whose session it is: a user id as text, 1 to 256 bytes.
+///
+/// Set by `log_in`; what "my sessions" and "log out everywhere" go by. Its `Debug` does not show it.
+///
+/// ```
+/// use session_core::Owner;
+///
+/// assert_eq!(Owner::from(7).as_str(), "7");
+/// assert_eq!(Owner::from("ada").as_str(), "ada");
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(Arc<str>);
+
+impl Owner {
+    /// The id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Checked where an owner enters, so that stores can rely on it.
+    pub(crate) fn check(&self) -> Result<(), SessionError> {
+        let fits = (1..=OWNER_BYTES_MAX).contains(&self.0.len());
+        if fits {
+            Ok(())
+        } else {
+            Err(SessionError::InvalidOwner {
+                bytes_max: OWNER_BYTES_MAX,
+            })
+        }
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Owner(…)")
+    }
+}
+
+impl From<&str> for Owner {
+    fn from(id: &str) -> Self {
+        Self(Arc::from(id))
+    }
+}
+
+impl From<String> for Owner {
+    fn from(id: String) -> Self {
+        Self(Arc::from(id))
+    }
+}
+
+impl From<&String> for Owner {
+    fn from(id: &String) -> Self {
+        Self(Arc::from(id.as_str()))
+    }
+}
+
+impl From<&Self> for Owner {
+    fn from(owner: &Self) -> Self {
+        owner.clone()
+    }
+}
+
+#[cfg(feature = "uuid")]
+impl From<uuid::Uuid> for Owner {
+    fn from(id: uuid::Uuid) -> Self {
+        Self(Arc::from(
+            id.hyphenated()
+                .encode_lower(&mut uuid::Uuid::encode_buffer()) as &str,
+        ))
+    }
+}
+
+macro_rules! from_integers {
+    ($($integer:ty),*) => {$(
+        impl From<$integer> for Owner {
+            fn from(id: $integer) -> Self {
+                Self(Arc::from(id.to_string()))
+            }
+        }
+    )*};
+}
+from_integers!(
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
+);

@@ -1,0 +1,109 @@
+//! A session's data as bytes, or decoded, or both: converted once, when somebody asks.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::codec::Codec;
+use crate::data::SessionData;
+use crate::key::StoreKey;
+use crate::store::StoreError;
+
+/// What a store keeps of a session's data. Cheap to clone; clones share every conversion.
+///
+/// A store that leaves the process asks for [`to_bytes`](Self::to_bytes) and brings back
+/// [`from_bytes`](Self::from_bytes). A store inside the process keeps the payload as it is, and then nothing is ever
+/// encoded or parsed.
+#[derive(Clone)]
+pub struct Payload(Arc<Inner>);
+
+struct Inner {
+    bytes: OnceLock<Bytes>,
+    decoded: OnceLock<Decoded>,
+}
+
+/// Data, and the codec and key under which it has these bytes.
+struct Decoded {
+    data: SessionData,
+    codec: Arc<dyn Codec>,
+    key: StoreKey,
+}
+
+impl Payload {
+    /// A payload as a store read it.
+    #[must_use]
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        Self(Arc::new(Inner {
+            bytes: OnceLock::from(bytes.into()),
+            decoded: OnceLock::new(),
+        }))
+    }
+
+    /// A payload on its way to a store, to be kept under `key`.
+    pub(crate) fn new(data: SessionData, codec: Arc<dyn Codec>, key: StoreKey) -> Self {
+        let decoded = OnceLock::from(Decoded { data, codec, key });
+        Self(Arc::new(Inner {
+            bytes: OnceLock::new(),
+            decoded,
+        }))
+    }
+
+    /// The bytes to keep. Encoded at the first call.
+    ///
+    /// # Errors
+    ///
+    /// What the codec answers: [`StoreError::Unrepresentable`] when its format can't hold the data.
+    pub fn to_bytes(&self) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = self.0.bytes.get() {
+            return Ok(bytes.clone());
+        }
+        let Some(Decoded { data, codec, key }) = self.0.decoded.get() else {
+            return Ok(Bytes::new());
+        };
+        let bytes = codec.encode(key, data)?;
+        Ok(self.0.bytes.get_or_init(|| bytes).clone())
+    }
+
+    /// How much memory the payload takes, about, in bytes: for stores that are bounded by it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let bytes = self.0.bytes.get().map_or(0, Bytes::len);
+        bytes.max(
+            self.0
+                .decoded
+                .get()
+                .map_or(0, |decoded| decoded.data.size()),
+        )
+    }
+
+    /// The data, as `codec` reads it under `key`. What was decoded by another codec, or for another key, is not believed:
+    /// a sealed payload is bound to its key.
+    pub(crate) fn decode(
+        &self,
+        codec: &Arc<dyn Codec>,
+        key: &StoreKey,
+    ) -> Result<SessionData, StoreError> {
+        if let Some(known) = self.0.decoded.get()
+            && known.key == *key
+            && Arc::ptr_eq(&known.codec, codec)
+        {
+            return Ok(known.data.clone());
+        }
+        let data = codec.decode(key, &self.to_bytes()?)?;
+        let decoded = Decoded {
+            data: data.clone(),
+            codec: Arc::clone(codec),
+            key: key.clone(),
+        };
+        // If another thread was faster, its result is as good as ours.
+        drop(self.0.decoded.set(decoded));
+        Ok(data)
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload(…)")
+    }
+}

@@ -1,0 +1,243 @@
+//! When sessions expire and are renewed, and every limit with its reason.
+
+use std::time::Duration;
+
+use crate::key::KeyPolicy;
+
+/// Names and raw values of one session, together. A session is read and written as a whole, so that a large one costs
+/// every request; what is larger belongs in a table of its own.
+pub(crate) const DATA_BYTES_MAX: usize = 1024 * 1024;
+/// Names in one session. Look-ups are linear, which beats hashing for the dozen names that sessions have.
+pub(crate) const NAMES_MAX: usize = 1024;
+/// One name, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 128;
+/// How deep a value may nest: deeper ones could be stored, but serde_json would refuse to read them back.
+pub(crate) const NESTING_MAX: usize = 127;
+/// Cookies of our name that are looked at in one request. A browser sends several when somebody set one for another path
+/// or domain; each costs a look-up.
+pub(crate) const CANDIDATES_MAX: usize = 4;
+/// An owner's id in bytes, so that every database can index it.
+pub(crate) const OWNER_BYTES_MAX: usize = 256;
+/// A label in bytes.
+pub(crate) const LABEL_BYTES_MAX: usize = 256;
+/// Sessions that "my sessions" lists.
+pub(crate) const OWN_SESSIONS_MAX: usize = 1000;
+/// How often the default body of `touch` tries anew when writers are faster.
+pub(crate) const TOUCH_TRIES_MAX: usize = 64;
+/// Browsers cut a cookie's life to this (RFC 6265bis section 5.5), so that a longer one would promise too much.
+pub(crate) const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// When sessions expire and are renewed, and how much they may hold.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_core::{Policy, Renewal};
+///
+/// let policy = Policy::new()
+///     .with_idle_timeout(Duration::from_secs(30 * 60))
+///     .with_absolute_timeout(Duration::from_secs(12 * 60 * 60))
+///     .with_renewal(Renewal::OnSave);
+/// assert_eq!(policy.renew_after(), Duration::from_secs(3 * 60)); // a tenth of the idle timeout
+/// ```
+#[derive(Debug, Clone)]
+pub struct Policy {
+    idle_timeout: Duration,
+    absolute_timeout: Option<Duration>,
+    renew_after: Option<Duration>,
+    renewal: Renewal,
+    expire_at_browser_close: bool,
+    reissue: Reissue,
+    keys: KeyPolicy,
+    limits: Limits,
+}
+
+/// What moves a session's expiry forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Renewal {
+    /// A request that reads or writes the session. A read costs a write to the store once in `renew_after`.
+    #[default]
+    OnAccess,
+    /// A request that writes the session, as in Django by default.
+    OnSave,
+    /// Every request that carries a live session's key, asked for or not: Django's `SESSION_SAVE_EVERY_REQUEST`. Costs a
+    /// look-up per request.
+    #[doc(alias = "SESSION_SAVE_EVERY_REQUEST")]
+    EveryRequest,
+}
+
+/// When a client is sent the key that it already has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reissue {
+    /// Only by a request that created, rotated or re-timed the session. A late response can't overwrite the key that a
+    /// parallel log-in has just sent.
+    #[default]
+    OnChange,
+    /// With every save, so that the client's copy lives as long as the server's, as in Django. A slow response may then
+    /// put an old key back in the place of the one that a parallel log-in sent.
+    OnSave,
+}
+
+/// How much a session may hold. Exceeding a limit is a typed error, and nothing is lost.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Names and raw values together, in bytes. Default 1 MiB.
+    pub data_bytes_max: usize,
+    /// Names. Default 1024.
+    pub names_max: usize,
+    /// One name, in bytes. Default 128.
+    pub name_bytes_max: usize,
+    /// Keys that one request may present. Default 4.
+    pub candidates_max: usize,
+    /// How long one call to the store may take. Default 5 seconds; `clear_expired` is exempt.
+    pub store_timeout: Duration,
+    /// How long a commit may take in all, retries included. Default 5 seconds.
+    pub commit_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            data_bytes_max: DATA_BYTES_MAX,
+            names_max: NAMES_MAX,
+            name_bytes_max: NAME_BYTES_MAX,
+            candidates_max: CANDIDATES_MAX,
+            store_timeout: Duration::from_secs(5),
+            commit_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Policy {
+    /// Two weeks of inactivity, no absolute timeout, renewal on access.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(14 * 24 * 60 * 60),
+            absolute_timeout: None,
+            renew_after: None,
+            renewal: Renewal::default(),
+            expire_at_browser_close: false,
+            reissue: Reissue::default(),
+            keys: KeyPolicy::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// How long a session lives without being used. Whole seconds; two weeks by default, as Django's
+    /// `SESSION_COOKIE_AGE`.
+    #[doc(alias = "SESSION_COOKIE_AGE")]
+    #[must_use]
+    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// How long a session lives at most, counted from its creation or the last log-in, however busy it is. None by
+    /// default. OWASP ASVS 5.0 V7.3.2 asks for one.
+    #[must_use]
+    pub fn with_absolute_timeout(mut self, absolute_timeout: impl Into<Option<Duration>>) -> Self {
+        self.absolute_timeout = absolute_timeout.into();
+        self
+    }
+
+    /// A renewal is only written when it moves the expiry by at least this. A tenth of the idle timeout by default: the
+    /// precision of the idle timeout, paid for with one write.
+    #[must_use]
+    pub fn with_renew_after(mut self, renew_after: Duration) -> Self {
+        self.renew_after = Some(renew_after);
+        self
+    }
+
+    /// What moves a session's expiry forward.
+    #[must_use]
+    pub fn with_renewal(mut self, renewal: Renewal) -> Self {
+        self.renewal = renewal;
+        self
+    }
+
+    /// Whether clients forget sessions with [`Expiry::Default`](crate::Expiry::Default) when the browser closes. `false` by default.
+    #[doc(alias = "SESSION_EXPIRE_AT_BROWSER_CLOSE")]
+    #[must_use]
+    pub fn with_expire_at_browser_close(mut self, expire_at_browser_close: bool) -> Self {
+        self.expire_at_browser_close = expire_at_browser_close;
+        self
+    }
+
+    /// When a client is sent the key that it already has.
+    #[must_use]
+    pub fn with_reissue(mut self, reissue: Reissue) -> Self {
+        self.reissue = reissue;
+        self
+    }
+
+    /// How keys become store keys. Changing it ends all sessions.
+    #[must_use]
+    pub fn with_keys(mut self, keys: KeyPolicy) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// How much a session may hold, and how long its store may take.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// See [`with_idle_timeout`](Self::with_idle_timeout).
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    /// See [`with_absolute_timeout`](Self::with_absolute_timeout).
+    #[must_use]
+    pub fn absolute_timeout(&self) -> Option<Duration> {
+        self.absolute_timeout
+    }
+
+    /// See [`with_renew_after`](Self::with_renew_after).
+    #[must_use]
+    pub fn renew_after(&self) -> Duration {
+        self.renew_after.unwrap_or(self.idle_timeout / 10)
+    }
+
+    /// See [`with_renewal`](Self::with_renewal).
+    #[must_use]
+    pub fn renewal(&self) -> Renewal {
+        self.renewal
+    }
+
+    /// See [`with_expire_at_browser_close`](Self::with_expire_at_browser_close).
+    #[must_use]
+    pub fn expire_at_browser_close(&self) -> bool {
+        self.expire_at_browser_close
+    }
+
+    /// See [`with_reissue`](Self::with_reissue).
+    #[must_use]
+    pub fn reissue(&self) -> Reissue {
+        self.reissue
+    }
+
+    /// See [`with_keys`](Self::with_keys).
+    #[must_use]
+    pub fn keys(&self) -> &KeyPolicy {
+        &self.keys
+    }
+
+    /// See [`with_limits`](Self::with_limits).
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
