@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::de::{DeserializeOwned, Deserializer as _, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{JsonError, SessionError};
@@ -66,11 +66,6 @@ impl RawJson {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Whether this is the very same value in memory. `false` says nothing.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.0.as_bytes().as_ptr() == other.0.as_bytes().as_ptr() && self.0.len() == other.0.len()
     }
 }
 
@@ -167,6 +162,7 @@ impl SessionData {
     }
 
     /// Names and values as JSON text, in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.entries
             .iter()
@@ -258,8 +254,32 @@ impl<'de> Visitor<'de> for Entries<'de> {
     }
 }
 
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// A name, borrowed from the text unless it had escapes in it.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
 
 /// Plain names are copied; serde_json escapes the others.
 fn write_json_string(text: &mut Vec<u8>, name: &str) {

@@ -85,6 +85,11 @@ impl SessionKey {
     pub(crate) fn duplicate(&self) -> Self {
         Self(self.0.clone())
     }
+
+    /// Whether a client sent the same key twice. Both are the client's own: there is no secret to leak by timing.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        *self.0 == *other.0
+    }
 }
 
 impl fmt::Debug for SessionKey {

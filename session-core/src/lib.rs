@@ -1,21 +1,46 @@
 //! Django's sessions for Rust (being written).
 
 mod clock;
-pub mod codec;
-mod data;
-mod error;
 mod key;
-mod memory;
+mod field;
 mod owner;
-mod payload;
+mod data;
+mod change;
 mod policy;
+mod expiry;
 mod record;
+mod payload;
+pub mod codec;
 pub mod store;
+mod memory;
+mod deadline;
+mod state;
+mod load;
+mod commit;
+mod session;
+mod own_sessions;
+mod outcome;
+mod slot;
+mod manager;
+mod error;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+/// For authors of HTTP adapters: what a request carries, and what its response must say.
+pub mod adapter {
+    pub use crate::outcome::{Completion, IssuedValue, Outcome};
+    pub use crate::slot::SessionSlot;
+}
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use data::SessionData;
 pub use error::SessionError;
+pub use expiry::Expiry;
+pub use field::{Field, Name};
 pub use key::{KeyPolicy, SessionHandle, SessionKey};
+pub use manager::SessionManager;
 pub use memory::MemoryStore;
+pub use own_sessions::SessionInfo;
 pub use owner::Owner;
 pub use policy::{Limits, Policy, Reissue, Renewal};
+pub use session::SessionBase;

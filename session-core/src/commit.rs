@@ -1,0 +1,466 @@
+//! Writes what a request did: once, whole, and merged with what others wrote meanwhile.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::change::{ChangeLog, Content, Selection};
+use crate::clock::Timestamp;
+use crate::deadline::Deadline;
+use crate::error::SessionError;
+use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Terms};
+use crate::key::{SessionKey, StoreKey};
+use crate::payload::Payload;
+use crate::policy::{Reissue, Renewal};
+use crate::record::{Change, ExpiryChange, NewRecord, Saved, Version};
+use crate::state::{Held, Phase, Shared, check_limits};
+use crate::store::StoreError;
+
+/// What an operation that commits at once did to the content.
+pub(crate) enum Effect<R> {
+    /// Nothing of its own; the pending changes are stored all the same.
+    Plain(R),
+    /// Something that has to be stored.
+    Changed(R),
+    /// It does not want anything stored.
+    Refused(R),
+}
+
+/// What is to be written, as decided from one look at the state.
+struct Attempt {
+    held: Option<Held>,
+    batch: ChangeLog,
+    cycle: bool,
+    has_log_in: bool,
+    touches: bool,
+    headers_sent: bool,
+    epoch: u64,
+}
+
+/// The one store call that an attempt comes to.
+enum Write {
+    Nothing,
+    Create,
+    Save(ExpiryChange),
+    Rotate(ExpiryChange),
+    Touch(Timestamp),
+}
+
+/// How the call ended.
+enum Written {
+    /// Stored: the record as it is now, and whether the client has to be told of its key.
+    Stored {
+        held: Held,
+        issue: bool,
+    },
+    Conflict,
+    Gone,
+}
+
+impl Shared {
+    /// Stores the selected changes and those of `operation`, which is run on the newest record until it fits.
+    pub(crate) async fn store<R>(
+        &self,
+        selection: Selection<'_>,
+        mut operation: impl FnMut(&mut Content) -> Result<Effect<R>, SessionError> + Send,
+    ) -> Result<R, SessionError> {
+        let _turn = self.turn.lock().await;
+        let mut deadline = Deadline::new(self.policy().limits());
+        self.delete_ended(&mut deadline).await?;
+        self.settle_doubt(&mut deadline).await?;
+        let mut conflicts = 0;
+        loop {
+            let attempt = self.attempt(selection);
+            let now = self.manager.now();
+            let base = attempt
+                .held
+                .as_ref()
+                .map(|held| held.base.clone())
+                .unwrap_or_default();
+            let mut content = attempt.batch.replay(&base)?;
+            let (answer, is_changed) = match operation(&mut content)? {
+                Effect::Plain(answer) => (answer, false),
+                Effect::Changed(answer) => (answer, true),
+                Effect::Refused(answer) => return Ok(answer),
+            };
+            check_limits(&content.data, self.policy().limits())?;
+            let write = self.decide(&attempt, &base, &content, is_changed, now);
+            let called = Instant::now();
+            match self
+                .perform(write, &attempt, content, now, &mut deadline)
+                .await?
+            {
+                None => {
+                    self.finish_without_write(&attempt)?;
+                    return Ok(answer);
+                }
+                Some(Written::Stored { held, issue }) => {
+                    self.adopt(&attempt, held, issue)?;
+                    self.delete_ended(&mut deadline).await?;
+                    return Ok(answer);
+                }
+                Some(Written::Conflict) => {
+                    conflicts += 1;
+                    if deadline.left().is_zero() {
+                        return Err(SessionError::Contended);
+                    }
+                    tracing::debug!(conflicts, "another request wrote this session; merging");
+                    deadline
+                        .back_off(called.elapsed() * u32::min(conflicts, 16))
+                        .await;
+                    self.rebase(&attempt, &mut deadline).await?;
+                }
+                Some(Written::Gone) => self.start_over(&attempt)?,
+            }
+        }
+    }
+
+    /// Deletes what this request has ended. What fails stays to be deleted by the next commit.
+    async fn delete_ended(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+        loop {
+            let Some(key) = self.lock().ended.first().cloned() else {
+                return Ok(());
+            };
+            let deleted = deadline
+                .call_again("delete", || self.manager.store().delete(&key))
+                .await;
+            if matches!(deleted, Ok(_) | Err(StoreError::DeletedWithin { .. })) {
+                self.lock().ended.retain(|ended| *ended != key);
+            }
+            deleted?;
+        }
+    }
+
+    /// After a write of which nobody knows whether it happened: what is harmless to do twice stays pending, the
+    /// application's closures don't, and the record is read anew.
+    async fn settle_doubt(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+        {
+            let mut state = self.lock();
+            let Some(in_doubt) = state.in_doubt.clone() else {
+                return Ok(());
+            };
+            state.log.remove_modifications(&in_doubt);
+            if state.log.is_empty() && !state.cycle {
+                return Ok(());
+            }
+        }
+        let attempt = self.attempt(Selection::All);
+        self.rebase(&attempt, deadline).await?;
+        self.lock().in_doubt = None;
+        Ok(())
+    }
+
+    fn attempt(&self, selection: Selection<'_>) -> Attempt {
+        let state = self.lock();
+        let batch = state.log.select(selection);
+        let is_whole = matches!(selection, Selection::All) || batch.takes_all();
+        Attempt {
+            held: state.held.clone(),
+            has_log_in: batch.has_log_in(),
+            batch,
+            cycle: state.cycle && is_whole,
+            touches: matches!(selection, Selection::All),
+            headers_sent: state.headers_sent,
+            epoch: state.epoch,
+        }
+    }
+
+    /// The one place where it is decided what a commit writes.
+    fn decide(
+        &self,
+        attempt: &Attempt,
+        base: &Content,
+        content: &Content,
+        is_changed: bool,
+        now: Timestamp,
+    ) -> Write {
+        let policy = self.policy();
+        let Some(held) = &attempt.held else {
+            // A crawler creates no record. An owner is content, too.
+            let is_empty = content.data.is_empty() && content.owner.is_none();
+            return if is_empty {
+                Write::Nothing
+            } else {
+                Write::Create
+            };
+        };
+        let terms = Terms::of(&content.data, content.created_at, policy);
+        let renewal = terms.renewal(policy, held.expires_at, now);
+        let is_retimed = attempt.has_log_in
+            || attempt.batch.names(EXPIRY_NAME)
+            || attempt.batch.names(ABSOLUTE_NAME)
+            || base.data.raw(EXPIRY_NAME) != content.data.raw(EXPIRY_NAME)
+            || base.data.raw(ABSOLUTE_NAME) != content.data.raw(ABSOLUTE_NAME);
+        let expiry = if is_retimed {
+            ExpiryChange::Set(terms.expires_at(policy, now))
+        } else {
+            renewal.map_or(ExpiryChange::Keep, ExpiryChange::AtLeast)
+        };
+        if attempt.cycle || attempt.has_log_in {
+            Write::Rotate(expiry)
+        } else if is_changed || !attempt.batch.is_empty() {
+            Write::Save(expiry)
+        } else {
+            match renewal {
+                Some(moment) if attempt.touches && policy.renewal() != Renewal::OnSave => {
+                    Write::Touch(moment)
+                }
+                _ => Write::Nothing,
+            }
+        }
+    }
+
+    /// Makes the call; `None` if there is none to make.
+    async fn perform(
+        &self,
+        write: Write,
+        attempt: &Attempt,
+        content: Content,
+        now: Timestamp,
+        deadline: &mut Deadline,
+    ) -> Result<Option<Written>, SessionError> {
+        let store = self.manager.store();
+        let reissues = self.policy().reissue() == Reissue::OnSave;
+        match (write, &attempt.held) {
+            (Write::Create, _) => {
+                self.allow_new_key(attempt)?;
+                let (key, store_key) = self.new_key()?;
+                let terms = Terms::of(&content.data, content.created_at, self.policy());
+                let expires_at = terms.expires_at(self.policy(), now);
+                let base = Content {
+                    created_at: content.created_at.or(Some(now)),
+                    ..content
+                };
+                let new = NewRecord {
+                    payload: self.payload(&base, &store_key),
+                    expires_at,
+                    owner: base.owner.clone(),
+                    label: base.label.clone(),
+                    created_at: base.created_at,
+                };
+                let version = deadline
+                    .call("create", store.create(&store_key, new, now))
+                    .await?;
+                Ok(Some(Written::Stored {
+                    held: Held {
+                        key,
+                        store_key,
+                        version,
+                        expires_at,
+                        base,
+                    },
+                    issue: true,
+                }))
+            }
+            (Write::Save(expiry), Some(held)) => {
+                let is_retimed = matches!(expiry, ExpiryChange::Set(_));
+                if is_retimed {
+                    self.allow_new_key(attempt)?;
+                }
+                let change = self.change(&content, &held.store_key, expiry);
+                let call = store.save(&held.store_key, &held.version, change, now);
+                let saved = self.unsure("save", attempt, deadline, call).await?;
+                let (key, store_key) = (Arc::clone(&held.key), held.store_key.clone());
+                Ok(Some(written(
+                    saved,
+                    held,
+                    key,
+                    store_key,
+                    content,
+                    expiry,
+                    is_retimed || reissues,
+                )))
+            }
+            (Write::Rotate(expiry), Some(held)) => {
+                self.allow_new_key(attempt)?;
+                let (key, store_key) = self.new_key()?;
+                let change = self.change(&content, &store_key, expiry);
+                let call = store.rotate(&held.store_key, &held.version, &store_key, change, now);
+                let saved = self.unsure("rotate", attempt, deadline, call).await?;
+                Ok(Some(written(
+                    saved, held, key, store_key, content, expiry, true,
+                )))
+            }
+            (Write::Touch(moment), Some(held)) => {
+                let touch = || store.touch(&held.store_key, moment, now);
+                // A session that has ended meanwhile was read while it lived: there is nothing to answer for.
+                let is_live = deadline.call_again("touch", touch).await?;
+                let held = Held {
+                    expires_at: moment,
+                    ..held.clone()
+                };
+                Ok(is_live.then_some(Written::Stored {
+                    held,
+                    issue: reissues,
+                }))
+            }
+            (Write::Nothing, _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// A write that must not be repeated if nobody knows whether it happened, nor if this future is dropped meanwhile.
+    async fn unsure(
+        &self,
+        operation: &'static str,
+        attempt: &Attempt,
+        deadline: &mut Deadline,
+        call: impl Future<Output = Result<Saved, StoreError>>,
+    ) -> Result<Saved, SessionError> {
+        self.lock().in_doubt = Some(attempt.batch.ids());
+        let saved = deadline.call(operation, call).await;
+        if !matches!(
+            saved,
+            Err(StoreError::Unavailable { .. } | StoreError::Failed { .. })
+        ) {
+            self.lock().in_doubt = None;
+        }
+        Ok(saved?)
+    }
+
+    fn allow_new_key(&self, attempt: &Attempt) -> Result<(), SessionError> {
+        if attempt.headers_sent {
+            Err(SessionError::HeadersSent)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn new_key(&self) -> Result<(Arc<SessionKey>, StoreKey), SessionError> {
+        let key = SessionKey::generate()?;
+        let store_key = self.policy().keys().store_key(&key);
+        Ok((Arc::new(key), store_key))
+    }
+
+    fn payload(&self, content: &Content, key: &StoreKey) -> Payload {
+        Payload::new(
+            content.data.clone(),
+            Arc::clone(self.manager.codec()),
+            key.clone(),
+        )
+    }
+
+    fn change(&self, content: &Content, key: &StoreKey, expiry: ExpiryChange) -> Change {
+        Change {
+            payload: self.payload(content, key),
+            expiry,
+            owner: content.owner.clone(),
+            label: content.label.clone(),
+            created_at: content.created_at,
+        }
+    }
+
+    /// Takes over what was stored: those changes are no longer pending.
+    fn adopt(&self, attempt: &Attempt, held: Held, issue: bool) -> Result<(), SessionError> {
+        {
+            let mut state = self.lock();
+            if state.epoch != attempt.epoch {
+                // Ended while the write was under way, under the key from before; it may have another now.
+                state.ended.push(held.store_key);
+                return Ok(());
+            }
+            state.held = Some(held);
+            state.log.remove(&attempt.batch);
+            state.cycle &= !attempt.cycle && !attempt.has_log_in;
+            state.issue |= issue;
+            state.generation += 1;
+        }
+        self.refresh_view()
+    }
+
+    fn finish_without_write(&self, attempt: &Attempt) -> Result<(), SessionError> {
+        {
+            let mut state = self.lock();
+            if state.epoch != attempt.epoch {
+                return Ok(());
+            }
+            state.log.remove(&attempt.batch);
+            state.cycle &= !attempt.cycle;
+            state.generation += 1;
+        }
+        self.refresh_view()
+    }
+
+    /// Reads the record anew, so that the pending changes can be done again on it.
+    async fn rebase(&self, attempt: &Attempt, deadline: &mut Deadline) -> Result<(), SessionError> {
+        let Some(held) = &attempt.held else {
+            return Ok(());
+        };
+        let Some(newer) = self.manager.load_held(&held.key, deadline).await? else {
+            return self.start_over(attempt);
+        };
+        {
+            let mut state = self.lock();
+            if state.epoch == attempt.epoch {
+                state.held = Some(newer);
+                state.generation += 1;
+            }
+        }
+        self.refresh_view()
+    }
+
+    /// The session was ended by somebody else. Whoever has just proved who they are gets a fresh one, which holds only what
+    /// this request wrote; for everybody else the request is over.
+    fn start_over(&self, attempt: &Attempt) -> Result<(), SessionError> {
+        if !attempt.has_log_in {
+            return Err(SessionError::Interrupted);
+        }
+        {
+            let mut state = self.lock();
+            if state.epoch == attempt.epoch {
+                state.held = None;
+                state.generation += 1;
+            }
+        }
+        self.refresh_view()
+    }
+
+    /// Reads the record anew and keeps what is pending.
+    pub(crate) async fn reload(&self) -> Result<(), SessionError> {
+        let _turn = self.turn.lock().await;
+        let mut deadline = Deadline::new(self.policy().limits());
+        let attempt = self.attempt(Selection::All);
+        if let Some(in_doubt) = self.lock().in_doubt.take() {
+            self.lock().log.remove_modifications(&in_doubt);
+        }
+        self.rebase(&attempt, &mut deadline).await
+    }
+
+    /// Whether a request that never asked for its session has to be committed all the same.
+    pub(crate) fn renews_unasked(&self) -> bool {
+        self.policy().renewal() == Renewal::EveryRequest
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.lock().phase != Phase::Unasked
+    }
+}
+
+/// What the answer to a save or a rotation comes to.
+fn written(
+    saved: Saved,
+    before: &Held,
+    key: Arc<SessionKey>,
+    store_key: StoreKey,
+    base: Content,
+    expiry: ExpiryChange,
+    issue: bool,
+) -> Written {
+    let held = |version: Version| {
+        let expires_at = expiry.apply(before.expires_at);
+        Held {
+            key,
+            store_key,
+            version,
+            expires_at,
+            base,
+        }
+    };
+    match saved {
+        Saved::Stored(version) => Written::Stored {
+            held: held(version),
+            issue,
+        },
+        Saved::Conflict => Written::Conflict,
+        Saved::Gone => Written::Gone,
+    }
+}

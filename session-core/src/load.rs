@@ -1,0 +1,114 @@
+//! From the keys that a client sent to the one record that counts, or none.
+
+use std::sync::Arc;
+
+use crate::deadline::Deadline;
+use crate::error::SessionError;
+use crate::expiry::Terms;
+use crate::key::SessionKey;
+use crate::manager::SessionManager;
+use crate::state::{Held, Phase, Shared};
+use crate::store::StoreError;
+
+impl Shared {
+    /// Loads the session unless that is done. After an error the next one who asks tries anew.
+    pub(crate) async fn ensure_loaded(&self) -> Result<(), SessionError> {
+        if self.lock().phase == Phase::Loaded {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        let candidates = {
+            let mut state = self.lock();
+            if state.phase == Phase::Loaded {
+                return Ok(());
+            }
+            state.phase = Phase::Asked;
+            state
+                .candidates
+                .iter()
+                .map(|key| Arc::new(key.duplicate()))
+                .collect::<Vec<_>>()
+        };
+        let held = self.manager.find(&candidates).await?;
+        let mut state = self.lock();
+        // A log-out that did not wait for the record has ended the session meanwhile.
+        if state.phase == Phase::Asked {
+            state.phase = Phase::Loaded;
+            let view = held
+                .as_ref()
+                .map(|held| held.base.clone())
+                .unwrap_or_default();
+            state.held = held;
+            state.show(view);
+        }
+        Ok(())
+    }
+}
+
+impl SessionManager {
+    /// The one live session among `candidates`. Several live ones are none: somebody set a cookie beside the visitor's,
+    /// and there is no telling which is which.
+    async fn find(&self, candidates: &[Arc<SessionKey>]) -> Result<Option<Held>, SessionError> {
+        let limit = self.policy().limits().candidates_max;
+        if candidates.len() > limit {
+            tracing::warn!(
+                presented = candidates.len(),
+                limit,
+                "too many session keys in one request: anonymous"
+            );
+            return Ok(None);
+        }
+        let mut deadline = Deadline::new(self.policy().limits());
+        let mut found = None;
+        for key in candidates {
+            let Some(held) = self.load_held(key, &mut deadline).await? else {
+                continue;
+            };
+            if found.replace(held).is_some() {
+                tracing::warn!("a request presented several live sessions: anonymous");
+                return Ok(None);
+            }
+        }
+        if found.is_none() && !candidates.is_empty() {
+            tracing::debug!("a request presented an unknown or expired session key");
+        }
+        Ok(found)
+    }
+
+    /// The live session at `key`, or `None`; also if its record is damaged, which is reported and left as it is.
+    pub(crate) async fn load_held(
+        &self,
+        key: &Arc<SessionKey>,
+        deadline: &mut Deadline,
+    ) -> Result<Option<Held>, SessionError> {
+        let store_key = self.policy().keys().store_key(key);
+        let now = self.now();
+        let loaded = deadline
+            .call_again("load", || self.store().load(&store_key, now))
+            .await;
+        let decoded = loaded.and_then(|record| {
+            let decode = |record: crate::store::Record| {
+                Ok((record.payload.decode(self.codec(), &store_key)?, record))
+            };
+            record.map(decode).transpose()
+        });
+        match decoded {
+            Ok(None) => Ok(None),
+            Ok(Some((data, record))) => {
+                let terms = Terms::of(&data, record.created_at, self.policy());
+                if terms.is_over(now) {
+                    return Ok(None);
+                }
+                Ok(Some(Held::new(Arc::clone(key), store_key, &record, data)))
+            }
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a damaged session is left as it is; the visitor starts afresh"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

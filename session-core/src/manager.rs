@@ -1,0 +1,190 @@
+//! One store, one codec, one policy, one clock: everything that sessions of an application have in common.
+
+use std::sync::{Arc, LazyLock};
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::codec::{Codec, JsonCodec};
+use crate::deadline::Deadline;
+use crate::error::SessionError;
+use crate::key::SessionKey;
+use crate::owner::Owner;
+use crate::policy::Policy;
+use crate::session::SessionBase;
+use crate::slot::SessionSlot;
+use crate::state::{Phase, Shared, State};
+use crate::store::{EndScope, SessionStore};
+
+/// What the sessions of an application have in common: a store, a codec, a policy, a clock. Cheap to clone.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_core::{MemoryStore, Policy, SessionManager};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let manager = SessionManager::new(MemoryStore::new())
+///     .with_policy(Policy::new().with_idle_timeout(Duration::from_secs(3600)));
+///
+/// let session = manager.start();
+/// session.set("from_name", "Ada")?;
+/// session.save().await?;
+///
+/// let key = session.session_key().expect("a saved session has a key");
+/// let session = manager.load(&key).await?.expect("it was just saved");
+/// assert_eq!(session.get::<String>("from_name")?.as_deref(), Some("Ada"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SessionManager(Arc<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    store: Arc<dyn SessionStore>,
+    codec: Arc<dyn Codec>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+}
+
+/// One for all managers, so that they recognize each other's decoded payloads.
+static JSON: LazyLock<Arc<dyn Codec>> = LazyLock::new(|| Arc::new(JsonCodec));
+
+impl SessionManager {
+    /// Sessions in `store`, as JSON, under the default policy and the system's clock.
+    #[must_use]
+    pub fn new(store: impl SessionStore) -> Self {
+        Self(Arc::new(Inner {
+            store: Arc::new(store),
+            codec: Arc::clone(&JSON),
+            policy: Policy::new(),
+            clock: Arc::new(SystemClock),
+        }))
+    }
+
+    /// When sessions expire, and how much they may hold.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        Arc::make_mut(&mut self.0).policy = policy;
+        self
+    }
+
+    /// How data become bytes. JSON by default.
+    #[must_use]
+    pub fn with_codec(mut self, codec: impl Codec) -> Self {
+        Arc::make_mut(&mut self.0).codec = Arc::new(codec);
+        self
+    }
+
+    /// Where the time comes from. The system's clock by default.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        Arc::make_mut(&mut self.0).clock = Arc::new(clock);
+        self
+    }
+
+    /// Refuses a store that can't find sessions by their owner, which "my sessions" and "log out everywhere" need.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Unsupported`] when the store has no owner index.
+    pub fn require_owner_index(self) -> Result<Self, SessionError> {
+        let has_index = self.store().owner_index().is_some();
+        if has_index {
+            Ok(self)
+        } else {
+            Err(SessionError::Unsupported {
+                operation: "find sessions by their owner",
+            })
+        }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &dyn SessionStore {
+        &*self.0.store
+    }
+
+    /// A place for a session in a request, for HTTP adapters.
+    #[must_use]
+    pub fn slot(&self) -> SessionSlot {
+        SessionSlot(Arc::new(Shared::new(self.clone(), State::default())))
+    }
+
+    /// A new, empty session outside of HTTP. It is stored by its own [`save`](SessionBase::save).
+    #[must_use]
+    pub fn start(&self) -> SessionBase {
+        let state = State {
+            phase: Phase::Loaded,
+            ..State::default()
+        };
+        SessionBase(Arc::new(Shared::new(self.clone(), state)))
+    }
+
+    /// The live session of `key` outside of HTTP, or `None`. What changes is stored by its own
+    /// [`save`](SessionBase::save).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] when the store can't be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes.
+    pub async fn load(&self, key: &SessionKey) -> Result<Option<SessionBase>, SessionError> {
+        let mut deadline = Deadline::new(self.policy().limits());
+        let Some(held) = self
+            .load_held(&Arc::new(key.duplicate()), &mut deadline)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let view = held.base.clone();
+        let state = State {
+            phase: Phase::Loaded,
+            held: Some(held),
+            view,
+            ..State::default()
+        };
+        Ok(Some(SessionBase(Arc::new(Shared::new(
+            self.clone(),
+            state,
+        )))))
+    }
+
+    /// Ends all sessions of `owner`, and says how many: a password was changed, an account was closed.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Unsupported`] when the store has no owner index; what the store answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Some of the sessions have ended. Ending again is harmless.
+    pub async fn end_all(&self, owner: &Owner) -> Result<u64, SessionError> {
+        let index = self.owner_index()?;
+        let mut deadline = Deadline::new(self.policy().limits());
+        Ok(deadline
+            .call_again("end sessions", || index.end(owner, EndScope::All))
+            .await?)
+    }
+
+    pub(crate) fn codec(&self) -> &Arc<dyn Codec> {
+        &self.0.codec
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+}
+
+impl<S: SessionStore> From<S> for SessionManager {
+    fn from(store: S) -> Self {
+        Self::new(store)
+    }
+}

@@ -1,0 +1,168 @@
+//! "My sessions": what the owner of a session can see and end.
+
+use std::time::SystemTime;
+
+use crate::deadline::Deadline;
+use crate::error::SessionError;
+use crate::key::{SessionHandle, StoreKey};
+use crate::manager::SessionManager;
+use crate::owner::Owner;
+use crate::policy::OWN_SESSIONS_MAX;
+use crate::session::SessionBase;
+use crate::store::{EndScope, OwnerIndex, Page, Record};
+
+/// One of an owner's sessions, as a list may show it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// What a form names it by.
+    pub handle: SessionHandle,
+    /// When it began: at its creation, and anew at a log-in. Unknown in tables that have no place for it.
+    pub created_at: Option<SystemTime>,
+    /// When it expires if it is not used again.
+    pub expires_at: SystemTime,
+    /// The device's name, if one was set. `Debug` shows it: it is for lists.
+    pub label: Option<String>,
+    /// Whether it is the one that asks.
+    pub is_current: bool,
+}
+
+impl SessionBase {
+    /// The live sessions of this session's owner, this one included, newest first; at most a thousand.
+    ///
+    /// A session that is logged in by this very request is not stored yet, and not in the list.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NoOwner`] when nobody is logged in, [`SessionError::Unsupported`] when the store has no owner
+    /// index; what the store answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes.
+    pub async fn own_sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
+        let (owner, current) = self.owner_and_key()?;
+        let found = self.0.manager.sessions_of(&owner).await?;
+        let mut sessions: Vec<SessionInfo> = found
+            .into_iter()
+            .map(|(key, record)| SessionInfo {
+                handle: SessionHandle::of(&key),
+                created_at: record.created_at.map(SystemTime::from),
+                expires_at: record.expires_at.into(),
+                label: record.label.map(|label| label.as_str().to_owned()),
+                is_current: current.as_ref() == Some(&key),
+            })
+            .collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        Ok(sessions)
+    }
+
+    /// Ends one of the owner's sessions, now. `false` if the owner has none with this handle. Ending the current one is
+    /// [`log_out`](Self::log_out).
+    ///
+    /// # Errors
+    ///
+    /// As for [`own_sessions`](Self::own_sessions).
+    ///
+    /// # Cancel safety
+    ///
+    /// The session has ended or not. Ending again is harmless.
+    pub async fn end(&self, handle: &SessionHandle) -> Result<bool, SessionError> {
+        let (owner, current) = self.owner_and_key()?;
+        let found = self.0.manager.sessions_of(&owner).await?;
+        let Some((key, _)) = found
+            .into_iter()
+            .find(|(key, _)| SessionHandle::of(key) == *handle)
+        else {
+            return Ok(false);
+        };
+        let is_current = current.as_ref() == Some(&key);
+        let ended = self.end_scope(&owner, EndScope::One(key)).await?;
+        if is_current {
+            self.0.lock().let_go();
+        }
+        Ok(ended > 0)
+    }
+
+    /// Ends the owner's other sessions, now, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As for [`own_sessions`](Self::own_sessions).
+    ///
+    /// # Cancel safety
+    ///
+    /// Some have ended. Ending again is harmless.
+    pub async fn end_others(&self) -> Result<u64, SessionError> {
+        let (owner, current) = self.owner_and_key()?;
+        self.end_scope(&owner, current.map_or(EndScope::All, EndScope::AllExcept))
+            .await
+    }
+
+    /// Ends all of the owner's sessions, this one included, now, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As for [`own_sessions`](Self::own_sessions).
+    ///
+    /// # Cancel safety
+    ///
+    /// Some have ended. Ending again is harmless.
+    pub async fn end_all(&self) -> Result<u64, SessionError> {
+        let (owner, _) = self.owner_and_key()?;
+        let ended = self.end_scope(&owner, EndScope::All).await?;
+        self.flush();
+        Ok(ended)
+    }
+
+    async fn end_scope(&self, owner: &Owner, scope: EndScope) -> Result<u64, SessionError> {
+        let index = self.0.manager.owner_index()?;
+        let mut deadline = Deadline::new(self.0.policy().limits());
+        Ok(deadline
+            .call_again("end sessions", || index.end(owner, scope.clone()))
+            .await?)
+    }
+
+    fn owner_and_key(&self) -> Result<(Owner, Option<StoreKey>), SessionError> {
+        let mut state = self.0.lock();
+        state.accessed = true;
+        let owner = state.view.owner.clone().ok_or(SessionError::NoOwner)?;
+        Ok((
+            owner,
+            state.held.as_ref().map(|held| held.store_key.clone()),
+        ))
+    }
+}
+
+impl SessionManager {
+    pub(crate) fn owner_index(&self) -> Result<&dyn OwnerIndex, SessionError> {
+        self.store().owner_index().ok_or(SessionError::Unsupported {
+            operation: "find sessions by their owner",
+        })
+    }
+
+    async fn sessions_of(&self, owner: &Owner) -> Result<Vec<(StoreKey, Record)>, SessionError> {
+        const PAGE: usize = 100;
+        let index = self.owner_index()?;
+        let now = self.now();
+        let mut deadline = Deadline::new(self.policy().limits());
+        let mut found: Vec<(StoreKey, Record)> = Vec::new();
+        while found.len() < OWN_SESSIONS_MAX {
+            let page = Page {
+                after: found.last().map(|(key, _)| key.clone()),
+                limit: PAGE,
+            };
+            let next = deadline
+                .call_again("list sessions", || {
+                    index.sessions_of(owner, page.clone(), now)
+                })
+                .await?;
+            let is_last = next.len() < PAGE;
+            found.extend(next);
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,153 @@
+//! What a request carries before anybody has asked for its session: for authors of HTTP adapters.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::change::Selection;
+use crate::commit::Effect;
+use crate::error::SessionError;
+use crate::expiry::Terms;
+use crate::key::SessionKey;
+use crate::outcome::{Completion, IssuedValue, Outcome};
+use crate::session::SessionBase;
+use crate::state::{Phase, Shared};
+
+/// A request's place for a session. Cheap to make and to clone; clones and sessions share one state.
+///
+/// An adapter makes one per request ([`SessionManager::slot`](crate::SessionManager::slot)), tells it what the client
+/// sent ([`present`](Self::present)), hands out the session when the application asks ([`session`](Self::session)), and
+/// commits once when the response is ready ([`commit`](Self::commit)). If nobody asked, nothing is loaded or stored.
+#[derive(Clone)]
+pub struct SessionSlot(pub(crate) Arc<Shared>);
+
+impl SessionSlot {
+    /// Tells the slot what the client sent under the session's name, be it a key or not. Only before the session is
+    /// asked for; later calls change nothing.
+    pub fn present<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) {
+        let mut state = self.0.lock();
+        if state.phase != Phase::Unasked || state.was_presented {
+            return;
+        }
+        let limit = self.0.policy().limits().candidates_max;
+        for value in values {
+            state.was_presented = true;
+            let Some(key) = SessionKey::parse(value) else {
+                continue;
+            };
+            // The same key twice is one candidate. One more than the limit tells that there are too many.
+            let is_known = state.candidates.iter().any(|known| known.is_same(&key));
+            if !is_known && state.candidates.len() <= limit {
+                state.candidates.push(key);
+            }
+        }
+    }
+
+    /// Whether the request can be answered without [`commit`](Self::commit): nobody asked for the session, and the
+    /// policy does not renew sessions that nobody asks for.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        !self.0.is_asked() && !self.0.renews_unasked()
+    }
+
+    /// The session, loaded at the first call.
+    ///
+    /// An unknown or expired key, and a damaged record, give a new, empty session.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Store`] when the store can't be asked: that is not "no session". The next call tries again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost; the next call loads.
+    pub async fn session(&self) -> Result<SessionBase, SessionError> {
+        self.0.ensure_loaded().await?;
+        Ok(SessionBase(Arc::clone(&self.0)))
+    }
+
+    /// Ends the session at the commit, without loading it first.
+    pub fn log_out(&self) {
+        let mut state = self.0.lock();
+        if state.phase != Phase::Loaded {
+            state.phase = Phase::Loaded;
+            let limit = self.0.policy().limits().candidates_max;
+            let keys = self.0.policy().keys();
+            let ended = state
+                .candidates
+                .iter()
+                .take(limit)
+                .map(|key| keys.store_key(key))
+                .collect();
+            state.ended = ended;
+        } else if let Some(held) = &state.held {
+            let ended = held.store_key.clone();
+            state.ended.push(ended);
+        }
+        state.let_go();
+    }
+
+    /// Stores what the request did, and says what the client must be told. Called once, when the response is ready and
+    /// before its headers go out; afterwards, what would need a new key is [`SessionError::HeadersSent`].
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Interrupted`] when the session was ended by another request; what the store answers; a limit that
+    /// the merged data exceed. The client must then be told of no key.
+    ///
+    /// # Cancel safety
+    ///
+    /// Each write to the store has happened or not. A client that never learned of a new key leaves an orphan that
+    /// expires.
+    pub async fn commit(&self, completion: Completion) -> Result<Outcome, SessionError> {
+        let is_asked = self.0.is_asked();
+        if !is_asked {
+            let renews = self.0.renews_unasked() && !self.0.lock().candidates.is_empty();
+            if !renews {
+                return Ok(Outcome::Untouched);
+            }
+            self.0.ensure_loaded().await?;
+        } else if self.0.lock().phase != Phase::Loaded {
+            // It could not be loaded, and the application answered all the same.
+            return Ok(Outcome::Accessed);
+        }
+        if completion == Completion::ServerError {
+            let mut state = self.0.lock();
+            state.log.clear();
+            let base = state.base();
+            state.show(base);
+        }
+        let stored = self
+            .0
+            .store(Selection::All, |_| Ok(Effect::Plain(())))
+            .await;
+        self.0.lock().headers_sent = true;
+        stored?;
+        Ok(self.outcome(is_asked))
+    }
+
+    fn outcome(&self, is_asked: bool) -> Outcome {
+        let state = self.0.lock();
+        match &state.held {
+            Some(held) if state.issue => {
+                let policy = self.0.policy();
+                let terms = Terms::of(&held.base.data, held.base.created_at, policy);
+                let max_age = terms.max_age(policy, self.0.manager.now());
+                Outcome::Issue {
+                    value: IssuedValue::new(held.key.expose_secret()),
+                    max_age,
+                }
+            }
+            None if state.flushed && state.was_presented => Outcome::Revoke,
+            _ if is_asked => Outcome::Accessed,
+            _ => Outcome::Untouched,
+        }
+    }
+}
+
+impl fmt::Debug for SessionSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionSlot")
+            .field("is_asked", &self.0.is_asked())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,200 @@
+//! What one request knows of its session, shared by everything in the request that asks for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::change::{ChangeLog, Content, Entry, EntryId};
+use crate::clock::Timestamp;
+use crate::data::SessionData;
+use crate::error::SessionError;
+use crate::key::{SessionKey, StoreKey};
+use crate::manager::SessionManager;
+use crate::policy::{Limits, Policy};
+use crate::record::{Record, Version};
+
+/// The one allocation behind a slot and all sessions that come from it.
+pub(crate) struct Shared {
+    pub(crate) manager: SessionManager,
+    state: Mutex<State>,
+    /// Held by whoever talks to the store for this request, so that one write is under way at a time.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    /// Whether the client sent anything under our name, be it a key or not.
+    pub(crate) was_presented: bool,
+    /// The keys among what it sent.
+    pub(crate) candidates: Vec<SessionKey>,
+    pub(crate) held: Option<Held>,
+    /// What the application sees: the held record with the pending changes.
+    pub(crate) view: Content,
+    pub(crate) log: ChangeLog,
+    pub(crate) cycle: bool,
+    /// Records to delete at the next commit, because this request ended them.
+    pub(crate) ended: Vec<StoreKey>,
+    pub(crate) flushed: bool,
+    /// Whether the client has to be told of the held key.
+    pub(crate) issue: bool,
+    pub(crate) accessed: bool,
+    pub(crate) modified: bool,
+    pub(crate) headers_sent: bool,
+    /// The entries of a write of which nobody knows whether it happened.
+    pub(crate) in_doubt: Option<Vec<EntryId>>,
+    /// Grows with every change of the view, so that a closure that ran without the lock can tell.
+    pub(crate) generation: u64,
+    /// Grows when the held session is let go, so that a write that was under way can tell.
+    pub(crate) epoch: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Unasked,
+    /// Asked for, and not loaded: under way, or failed.
+    Asked,
+    Loaded,
+}
+
+/// A record that exists, as far as this request knows.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) key: Arc<SessionKey>,
+    pub(crate) store_key: StoreKey,
+    pub(crate) version: Version,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) base: Content,
+}
+
+impl Held {
+    pub(crate) fn new(
+        key: Arc<SessionKey>,
+        store_key: StoreKey,
+        record: &Record,
+        data: SessionData,
+    ) -> Self {
+        let Record {
+            owner,
+            label,
+            created_at,
+            ..
+        } = record.clone();
+        let base = Content {
+            data,
+            owner,
+            label,
+            created_at,
+        };
+        Self {
+            key,
+            store_key,
+            version: record.version.clone(),
+            expires_at: record.expires_at,
+            base,
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(manager: SessionManager, state: State) -> Self {
+        Self {
+            manager,
+            state: Mutex::new(state),
+            turn: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The state. Never held while the application's code runs, so that a panic can't leave it half changed.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.manager.policy()
+    }
+
+    /// Computes the view anew from the held record. The pending entries may hold closures, so that this runs without the
+    /// lock, and again if something changed meanwhile.
+    pub(crate) fn refresh_view(&self) -> Result<(), SessionError> {
+        loop {
+            let (log, base, generation) = {
+                let mut state = self.lock();
+                let base = state.base();
+                if state.log.is_empty() {
+                    state.show(base);
+                    return Ok(());
+                }
+                (state.log.clone(), base, state.generation)
+            };
+            let view = log.replay(&base)?;
+            let mut state = self.lock();
+            if state.generation == generation {
+                state.show(view);
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl State {
+    /// What the held record holds, or nothing.
+    pub(crate) fn base(&self) -> Content {
+        self.held
+            .as_ref()
+            .map(|held| held.base.clone())
+            .unwrap_or_default()
+    }
+
+    /// Makes `view` what the application sees.
+    pub(crate) fn show(&mut self, view: Content) {
+        self.view = view;
+        self.generation += 1;
+    }
+
+    /// Notes a change that needs none of the application's code, and shows it.
+    pub(crate) fn apply(&mut self, entry: Entry) -> Result<(), SessionError> {
+        let mut view = std::mem::take(&mut self.view);
+        let done = entry.replay(&mut view);
+        self.show(view);
+        self.note(entry);
+        done
+    }
+
+    /// Notes a change that the view shows already.
+    pub(crate) fn note(&mut self, entry: Entry) {
+        self.log.push(entry);
+        self.accessed = true;
+        self.modified = true;
+        self.generation += 1;
+    }
+
+    /// Forgets the held session and everything pending: what follows is a new session.
+    pub(crate) fn let_go(&mut self) {
+        self.held = None;
+        self.log.clear();
+        self.cycle = false;
+        self.issue = false;
+        self.in_doubt = None;
+        self.epoch += 1;
+        self.show(Content::default());
+        self.accessed = true;
+        self.modified = true;
+        self.flushed = true;
+    }
+}
+
+/// Whether `data` may be stored.
+pub(crate) fn check_limits(data: &SessionData, limits: &Limits) -> Result<(), SessionError> {
+    if data.len() > limits.names_max {
+        return Err(SessionError::TooManyNames {
+            names_max: limits.names_max,
+        });
+    }
+    if data.size() > limits.data_bytes_max {
+        return Err(SessionError::DataTooLarge {
+            bytes: data.size(),
+            bytes_max: limits.data_bytes_max,
+        });
+    }
+    Ok(())
+}
