@@ -1,0 +1,219 @@
+//! The one list of clauses, the macro that makes tests of it, and what runs a clause.
+
+use std::fmt;
+use std::future::Future;
+use std::io::Write as _;
+use std::time::Duration;
+
+use crate::conformance::ability::{self, Ability};
+use crate::conformance::broken::{Broken, chain, ensure};
+use crate::conformance::clause;
+use crate::conformance::clause::setting::NOW;
+use crate::conformance::fixture::{BoxFuture, Fixture, Store, Stores};
+use crate::store::StoreError;
+
+/// One sentence of the contract, and the test of it.
+#[non_exhaustive]
+pub struct Clause {
+    /// The sentence, which is also the test's name.
+    pub name: &'static str,
+    /// What a store must offer for the clause to concern it.
+    pub needs: Option<Ability>,
+    check: fn(Stores) -> BoxFuture<Result<(), Broken>>,
+}
+
+impl Clause {
+    /// The clause with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        CLAUSES.iter().find(|clause| clause.name == name)
+    }
+
+    /// Tests the stores that `new_store` makes, in a tokio runtime of its own; `lacking` is what they don't offer.
+    ///
+    /// This is what the tests of [`conformance_suite!`](crate::conformance_suite) call. Call it yourself to show that a clause catches a store that is broken on purpose.
+    ///
+    /// # Errors
+    ///
+    /// What the store did against the clause.
+    pub fn check<N, M, F>(&self, new_store: N, lacking: &[Ability]) -> Result<(), Broken>
+    where
+        N: Fn() -> M + Send + Sync + 'static,
+        M: Future<Output = F> + Send + 'static,
+        F: Fixture,
+    {
+        let stores = Stores::new(new_store, lacking.to_vec());
+        match self.needs {
+            Some(ability) if !stores.offer(ability) => in_runtime(confirm_lack(ability, stores)),
+            _ => in_runtime((self.check)(stores)),
+        }
+    }
+}
+
+impl fmt::Debug for Clause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clause")
+            .field("name", &self.name)
+            .field("needs", &self.needs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The body of every generated test.
+///
+/// # Panics
+///
+/// When the store breaks the clause.
+#[doc(hidden)]
+#[expect(
+    clippy::panic,
+    reason = "this is the body of a test, and says so to the test harness"
+)]
+pub fn run<N, M, F>(suite: &str, name: &str, except: &[(Ability, &str)], new_store: N)
+where
+    N: Fn() -> M + Send + Sync + 'static,
+    M: Future<Output = F> + Send + 'static,
+    F: Fixture,
+{
+    let Some(clause) = Clause::named(name) else {
+        panic!("there is no clause named {name}");
+    };
+    if let Some(blank) = except.iter().find(|(_, reason)| reason.trim().is_empty()) {
+        panic!("say why the store does not offer {}", blank.0.name());
+    }
+    let lacking: Vec<Ability> = except.iter().map(|(ability, _)| *ability).collect();
+    if let Err(broken) = clause.check(new_store, &lacking) {
+        panic!("{name}: {broken}");
+    }
+    let excused = except
+        .iter()
+        .find(|(ability, _)| clause.needs == Some(*ability));
+    if let Some((ability, reason)) = excused {
+        // Not `eprintln!`, which the test harness hides for a test that passes.
+        let line = format!(
+            "{suite}::{name}: not offered: {} ({reason})\n",
+            ability.name()
+        );
+        drop(std::io::stderr().write_all(line.as_bytes()));
+    }
+}
+
+/// Longer than any clause takes over a slow network; a store that hangs is told apart from one that is slow.
+const CLAUSE_TIME_MAX: Duration = Duration::from_secs(300);
+
+fn in_runtime(check: impl Future<Output = Result<(), Broken>>) -> Result<(), Broken> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|error| Broken::new(format!("tokio's runtime did not start: {error}")))?;
+    runtime.block_on(async {
+        tokio::time::timeout(CLAUSE_TIME_MAX, check)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(Broken::new(format!(
+                    "the store still had not answered after {CLAUSE_TIME_MAX:?}"
+                )))
+            })
+    })
+}
+
+/// An exception for something that the store does offer would keep it untested.
+async fn confirm_lack(ability: Ability, stores: Stores) -> Result<(), Broken> {
+    let store: Store = stores.fresh().await;
+    let name = ability.name();
+    if ability == ability::owner_index {
+        ensure!(
+            store.owner_index().is_none(),
+            "the store offers {name}: remove the exception, so that it is tested"
+        );
+    }
+    if ability == ability::scan {
+        ensure!(
+            store.scan().is_none(),
+            "the store offers {name}: remove the exception, so that it is tested"
+        );
+    }
+    if ability == ability::clear_expired {
+        let answer = store.clear_expired(NOW, &mut |_| {}).await;
+        ensure!(
+            matches!(answer, Err(StoreError::Unsupported { .. })),
+            "a store that can't clear expired sessions answers Unsupported, so that no operator believes in it; found {}",
+            answer.map_or_else(|error| chain(&error), |removed| format!("Ok({removed})"))
+        );
+    }
+    Ok(())
+}
+
+/// Every clause, by the file of `clause/` that it is in, with what it needs. The only list there is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_clauses {
+    ($callback:path, $($context:tt)*) => {
+        $callback! {
+            $($context)*
+            round_trip::load_gives_back_every_byte;
+            round_trip::load_gives_back_a_mebibyte;
+            round_trip::load_of_a_key_that_was_never_there_is_none;
+            round_trip::keys_of_every_length_are_kept_apart;
+            round_trip::expiries_come_back_to_the_second;
+            round_trip::owner_label_and_creation_time_come_back, owner_label_and_creation_time;
+            round_trip::every_live_record_survives_memory_pressure, survives_memory_pressure;
+        }
+    };
+}
+
+/// One test per clause of the storage contract: see [`conformance`](mod@crate::conformance).
+///
+/// `conformance_suite!(new_store)`, or with any of `name: module_name` and `except: [ability = "reason", ...]` after it, in this
+/// order.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($new_store:expr $(, except: [$($ability:ident = $reason:expr),* $(,)?])? $(,)?) => {
+        $crate::conformance_suite!($new_store, name: conformance $(, except: [$($ability = $reason),*])?);
+    };
+    ($new_store:expr, name: $suite:ident $(, except: [$($ability:ident = $reason:expr),* $(,)?])? $(,)?) => {
+        #[cfg(test)]
+        mod $suite {
+            #[allow(unused_imports, clippy::wildcard_imports, reason = "whatever the argument names")]
+            use super::*;
+
+            const EXCEPT: &[($crate::conformance::ability::Ability, &str)] =
+                &[$($(($crate::conformance::ability::$ability, $reason)),*)?];
+
+            $crate::__conformance_clauses! {
+                $crate::__conformance_tests,
+                [$suite, $new_store]
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ([$suite:ident, $new_store:expr] $($topic:ident::$name:ident $(, $needs:ident)?;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::conformance::run(stringify!($suite), stringify!($name), EXCEPT, $new_store);
+            }
+        )+
+    };
+}
+
+macro_rules! list {
+    ([] $($topic:ident::$name:ident $(, $needs:ident)?;)+) => {
+        /// Every clause of the storage contract.
+        pub static CLAUSES: &[Clause] = &[
+            $(Clause {
+                name: stringify!($name),
+                needs: list!(@needs $($needs)?),
+                check: |stores| Box::pin(clause::$topic::$name(stores)),
+            },)+
+        ];
+    };
+    (@needs) => { None };
+    (@needs $needs:ident) => { Some(ability::$needs) };
+}
+__conformance_clauses! { list, [] }
