@@ -1,0 +1,173 @@
+//! Whose session it is, when it begins, and when it ends.
+
+use std::time::{Duration, SystemTime};
+
+use crate::change::Entry;
+use crate::data::RawJson;
+use crate::error::SessionError;
+use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Expiry, Terms, whole_secs};
+use crate::owner::Owner;
+use crate::policy::LABEL_BYTES_MAX;
+use crate::record::Label;
+use crate::session::SessionBase;
+
+/// Beginning and ending.
+impl SessionBase {
+    /// Makes this the session of `owner`: to be called when somebody has proved who they are.
+    ///
+    /// The key is changed (which defeats session fixation, OWASP ASVS 5.0 V7.2.4), the old one dies, and the absolute
+    /// timeout starts anew. An anonymous visitor's data is kept, another owner's is flushed first. Stored at the commit;
+    /// dropped if the response is a server error.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::InvalidOwner`] when the id is empty or longer than 256 bytes.
+    #[doc(alias = "login")]
+    pub fn log_in(&self, owner: impl Into<Owner>) -> Result<(), SessionError> {
+        let owner = owner.into();
+        owner.check()?;
+        let at = self.0.manager.now();
+        self.accessed().apply(Entry::LogIn { owner, at })
+    }
+
+    /// Ends the session: the record dies, the client is told to forget its key, the data is gone. What is set afterwards
+    /// starts a new session. Stands also if the response is a server error. The same as [`flush`](Self::flush).
+    #[doc(alias = "logout")]
+    pub fn log_out(&self) {
+        self.flush();
+    }
+
+    /// Ends the session: the record dies, the client is told to forget its key, the data is gone. What is set afterwards
+    /// starts a new session. Stands also if the response is a server error.
+    pub fn flush(&self) {
+        let mut state = self.0.lock();
+        if let Some(ended) = state.held.as_ref().map(|held| held.store_key.clone()) {
+            state.ended.push(ended);
+        }
+        state.let_go();
+    }
+
+    /// Changes the key and keeps the data: to be called at every change of privilege ([`log_in`](Self::log_in) does it by
+    /// itself). The old key dies. Stands also if the response is a server error.
+    pub fn cycle_key(&self) {
+        let mut state = self.accessed();
+        state.cycle = true;
+        state.modified = true;
+    }
+
+    /// Whose session it is, once somebody has logged in.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.accessed().view.owner.clone()
+    }
+
+    /// Names the visitor's device, for [`own_sessions`](Self::own_sessions). `None` removes the name.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::LabelTooLong`] for more than 256 bytes.
+    pub fn set_label<'a>(&self, label: impl Into<Option<&'a str>>) -> Result<(), SessionError> {
+        let label = label.into();
+        if label.is_some_and(|label| label.len() > LABEL_BYTES_MAX) {
+            return Err(SessionError::LabelTooLong {
+                bytes_max: LABEL_BYTES_MAX,
+            });
+        }
+        self.accessed().apply(Entry::SetLabel {
+            label: label.map(Label::new),
+        })
+    }
+
+    /// The name of the visitor's device, if one was set.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        self.accessed()
+            .view
+            .label
+            .as_ref()
+            .map(|label| label.as_str().to_owned())
+    }
+}
+
+/// Expiry.
+impl SessionBase {
+    /// When this session expires, if not as the policy says. Kept in the session: later requests don't undo it. The client
+    /// is told anew.
+    ///
+    /// # Errors
+    ///
+    /// The limit that would be exceeded.
+    pub fn set_expiry(&self, expiry: Expiry) -> Result<(), SessionError> {
+        self.set_or_remove(EXPIRY_NAME, expiry.to_raw()?)
+    }
+
+    /// How long this session lives at most, counted from its creation or the last log-in, if not as the policy says.
+    /// Whole seconds. "Remember me" may need a longer one; `None` returns to the policy's.
+    ///
+    /// # Errors
+    ///
+    /// The limit that would be exceeded.
+    pub fn set_absolute_timeout(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<(), SessionError> {
+        let raw = timeout
+            .into()
+            .map(|timeout| RawJson::of(ABSOLUTE_NAME, &whole_secs(timeout)))
+            .transpose()?;
+        self.set_or_remove(ABSOLUTE_NAME, raw)
+    }
+
+    /// What [`set_expiry`](Self::set_expiry) has set.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        self.terms().expiry()
+    }
+
+    /// How long the session lives if it is stored now and not used again. Django's `get_expiry_age`.
+    #[doc(alias = "get_expiry_age")]
+    #[must_use]
+    pub fn expiry_age(&self) -> Duration {
+        let now = self.0.manager.now();
+        self.terms()
+            .expires_at(self.0.policy(), now)
+            .saturating_since(now)
+    }
+
+    /// When the session expires if it is stored now and not used again. Django's `get_expiry_date`.
+    #[doc(alias = "get_expiry_date")]
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        self.terms()
+            .expires_at(self.0.policy(), self.0.manager.now())
+            .into()
+    }
+
+    /// Whether the client forgets the session when the browser closes. Django's `get_expire_at_browser_close`.
+    #[doc(alias = "get_expire_at_browser_close")]
+    #[must_use]
+    pub fn expires_at_browser_close(&self) -> bool {
+        match self.expiry() {
+            Expiry::AtBrowserClose => true,
+            Expiry::Default => self.0.policy().expire_at_browser_close(),
+            _ => false,
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        let state = self.accessed();
+        Terms::of(&state.view.data, state.view.created_at, self.0.policy())
+    }
+
+    fn set_or_remove(&self, name: &str, raw: Option<RawJson>) -> Result<(), SessionError> {
+        let mut state = self.accessed();
+        let name = name.to_owned();
+        match raw {
+            Some(value) => {
+                self.check_room(&state, &name, &value)?;
+                state.apply(Entry::Set { name, value })
+            }
+            None => state.apply(Entry::Remove { name }),
+        }
+    }
+}
