@@ -83,7 +83,11 @@ impl Shared {
                 Effect::Changed(answer) => (answer, true),
                 Effect::Refused(answer) => return Ok(answer),
             };
-            check_limits(&content.data, self.policy().limits())?;
+            check_limits(
+                content.data.len(),
+                content.data.size(),
+                self.policy().limits(),
+            )?;
             let write = self.decide(&attempt, &base, &content, is_changed, now);
             let called = Instant::now();
             match self

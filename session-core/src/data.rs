@@ -205,6 +205,14 @@ impl SessionData {
         Some(value)
     }
 
+    /// How many names and bytes there would be with `value` under `name`.
+    pub(crate) fn measure_with(&self, name: &str, value: &RawJson) -> (usize, usize) {
+        match self.raw(name) {
+            Some(present) => (self.len(), self.size - present.0.len() + value.0.len()),
+            None => (self.len() + 1, self.size + name.len() + value.0.len()),
+        }
+    }
+
     fn put(&mut self, name: ByteString, value: RawJson) {
         let entries = Arc::make_mut(&mut self.entries);
         self.size += value.0.len();

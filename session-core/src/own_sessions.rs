@@ -1,5 +1,6 @@
 //! "My sessions": what the owner of a session can see and end.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use crate::deadline::Deadline;
@@ -12,7 +13,7 @@ use crate::session::SessionBase;
 use crate::store::{EndScope, OwnerIndex, Page, Record};
 
 /// One of an owner's sessions, as a list may show it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// What a form names it by.
@@ -21,10 +22,29 @@ pub struct SessionInfo {
     pub created_at: Option<SystemTime>,
     /// When it expires if it is not used again.
     pub expires_at: SystemTime,
-    /// The device's name, if one was set. `Debug` shows it: it is for lists.
+    /// The device's name, if one was set.
     pub label: Option<String>,
     /// Whether it is the one that asks.
     pub is_current: bool,
+}
+
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The label is the visitor's own text.
+        let Self {
+            handle,
+            created_at,
+            expires_at,
+            label: _,
+            is_current,
+        } = self;
+        f.debug_struct("SessionInfo")
+            .field("handle", handle)
+            .field("created_at", created_at)
+            .field("expires_at", expires_at)
+            .field("is_current", is_current)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SessionBase {

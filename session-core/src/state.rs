@@ -183,18 +183,22 @@ impl State {
     }
 }
 
-/// Whether `data` may be stored.
-pub(crate) fn check_limits(data: &SessionData, limits: &Limits) -> Result<(), SessionError> {
-    if data.len() > limits.names_max {
-        return Err(SessionError::TooManyNames {
-            names_max: limits.names_max,
-        });
+/// Whether a session of so many names and bytes may be stored.
+pub(crate) fn check_limits(
+    names: usize,
+    bytes: usize,
+    limits: &Limits,
+) -> Result<(), SessionError> {
+    let Limits {
+        names_max,
+        data_bytes_max: bytes_max,
+        ..
+    } = *limits;
+    if names > names_max {
+        return Err(SessionError::TooManyNames { names_max });
     }
-    if data.size() > limits.data_bytes_max {
-        return Err(SessionError::DataTooLarge {
-            bytes: data.size(),
-            bytes_max: limits.data_bytes_max,
-        });
+    if bytes > bytes_max {
+        return Err(SessionError::DataTooLarge { bytes, bytes_max });
     }
     Ok(())
 }
