@@ -1,2 +1,62 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: which there are, and how their command lines read. `cargo xtask --help` lists them.
+
+mod arguments;
+mod bench;
+mod check;
+mod console;
+mod demo;
+mod outside_crate;
+mod process;
+mod report;
+mod service;
+mod test_all;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use arguments::Command;
+use workspace::Workspace;
+
+/// What a command that could not do its work says.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The exit code for a command line that nobody understands.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            console::complain(format_args!("error: {error}"));
+            console::complain("`cargo xtask --help` lists the commands and their options.");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match run(command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            console::complain(format_args!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `false` when the command did its work and the answer is no.
+fn run(command: Command) -> Result<bool> {
+    if let Command::Help(text) = command {
+        console::say(text.trim_end());
+        return Ok(true);
+    }
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Help(_) => Ok(true),
+        Command::Demo(options) => demo::run(&workspace, options),
+        Command::TestAll(options) => test_all::run(&workspace, &options),
+        Command::Services(options) => service::run(&workspace, options),
+        Command::Tidy => tidy::run(&workspace),
+        Command::Bench(arguments) => bench::run(&workspace, &arguments),
+    }
+}

@@ -1,0 +1,275 @@
+//! Turns a command line into a command, or says what is wrong with it.
+
+use std::ffi::OsString;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+
+const HELP: &str = "\
+The project's own commands. Nothing but cargo is needed to run them.
+
+cargo xtask demo [--port N] [--store SPEC]    serve the demo and print its URL
+cargo xtask test-all                          run what CI runs, and end with a table
+cargo xtask services                          start the services that tests use, and keep them
+cargo xtask tidy                              check what prose can't keep
+cargo xtask bench                             run the benchmark of a request
+
+`cargo xtask COMMAND --help` says more about one of them.
+";
+
+const DEMO: &str = "\
+Builds the demo and serves it on this machine until Ctrl-C.
+
+cargo xtask demo [--port N] [--store SPEC] [-- ARGUMENTS]
+
+  --port N        listen on port N of 127.0.0.1 (without it: 8000, or a free port when 8000 is taken)
+  --store SPEC    where sessions are kept: `memory`, `file:DIR`, or what `-- --help` lists
+                  (without it: `file:` and the folder demo-sessions in the target folder)
+  -- ARGUMENTS    handed to the demo as they are
+";
+
+const TEST_ALL: &str = "\
+Runs what CI runs: formatting, tidy, lints, docs, tests per crate and feature set, the outside crate of
+docs/write-a-backend.md, and the tests that need a service. It goes on after a failure and ends with a table.
+
+cargo xtask test-all [--only CRATE] [--ci] [--full] [--install]
+
+  --only CRATE    lints, docs and tests of one crate alone
+  --ci            a skip is a failure
+  --full          also what is too long for every run (sets SESSION_TEST_FULL=1 for the tests)
+  --install       install missing Debian packages through sudo (root installs them without being asked)
+";
+
+const SERVICES: &str = "\
+Starts every service that the tests use, prints the variables that the tests read, and keeps the services until Enter,
+the end of the input, or Ctrl-C.
+
+cargo xtask services [--check] [--install]
+
+  --check      only say what is installed
+  --install    install missing Debian packages through sudo (root installs them without being asked)
+";
+
+const TIDY: &str = "\
+Checks what prose can't keep: the crate graph, isolation, manifests, module docs, required doc headings, README, links.
+Each finding is a file, a line and what to do.
+
+cargo xtask tidy
+";
+
+const BENCH: &str = "\
+Runs the in-process benchmark of a request.
+
+cargo xtask bench [-- ARGUMENTS]
+
+  -- ARGUMENTS    handed to the benchmark as they are
+";
+
+/// What the caller wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help(&'static str),
+    Demo(Demo),
+    TestAll(TestAll),
+    Services(Services),
+    Tidy,
+    Bench(Vec<OsString>),
+}
+
+/// How to serve the demo.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demo {
+    pub(crate) port: Option<u16>,
+    pub(crate) store: Option<OsString>,
+    pub(crate) rest: Vec<OsString>,
+}
+
+/// What to test, and how strictly.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TestAll {
+    pub(crate) only: Option<String>,
+    pub(crate) ci: bool,
+    pub(crate) full: bool,
+    pub(crate) install: bool,
+}
+
+/// Which services to start.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Services {
+    pub(crate) check: bool,
+    pub(crate) install: bool,
+}
+
+/// The command that `arguments` ask for. They come without the program's name.
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Command, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    match parser.next()? {
+        None => Err("which command?".into()),
+        Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
+        Some(Value(name)) => match name.to_str() {
+            Some("demo") => demo(&mut parser),
+            Some("test-all") => test_all(&mut parser),
+            Some("services") => services(&mut parser),
+            Some("tidy") => without_options(&mut parser, TIDY, Command::Tidy),
+            Some("bench") => bench(&mut parser),
+            Some("help") => Ok(Command::Help(HELP)),
+            _ => Err(format!("there is no command {}", name.display()).into()),
+        },
+        Some(other) => Err(other.unexpected()),
+    }
+}
+
+fn demo(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = Demo::default();
+    loop {
+        if let Some(rest) = after_dashes(parser) {
+            options.rest = rest;
+            return Ok(Command::Demo(options));
+        }
+        match parser.next()? {
+            None => return Ok(Command::Demo(options)),
+            Some(Long("help") | Short('h')) => return Ok(Command::Help(DEMO)),
+            Some(Long("port")) => options.port = Some(parser.value()?.parse()?),
+            Some(Long("store")) => options.store = Some(parser.value()?),
+            Some(other) => return Err(other.unexpected()),
+        }
+    }
+}
+
+fn test_all(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = TestAll::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help(TEST_ALL)),
+            Long("only") => options.only = Some(parser.value()?.string()?),
+            Long("ci") => options.ci = true,
+            Long("full") => options.full = true,
+            Long("install") => options.install = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::TestAll(options))
+}
+
+fn services(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = Services::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help(SERVICES)),
+            Long("check") => options.check = true,
+            Long("install") => options.install = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Services(options))
+}
+
+fn bench(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    if let Some(rest) = after_dashes(parser) {
+        return Ok(Command::Bench(rest));
+    }
+    without_options(parser, BENCH, Command::Bench(Vec::new()))
+}
+
+fn without_options(
+    parser: &mut lexopt::Parser,
+    help: &'static str,
+    command: Command,
+) -> Result<Command, lexopt::Error> {
+    match parser.next()? {
+        None => Ok(command),
+        Some(Long("help") | Short('h')) => Ok(Command::Help(help)),
+        Some(other) => Err(other.unexpected()),
+    }
+}
+
+/// What follows `--`, if that is what comes next.
+fn after_dashes(parser: &mut lexopt::Parser) -> Option<Vec<OsString>> {
+    let mut rest = parser.try_raw_args()?;
+    rest.next_if(|argument| argument == "--")?;
+    Some(rest.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_command_is_understood_with_its_options() {
+        let cases = [
+            ("demo", Command::Demo(Demo::default())),
+            (
+                "demo --port 81 --store memory -- --port 2",
+                Command::Demo(Demo {
+                    port: Some(81),
+                    store: Some("memory".into()),
+                    rest: vec!["--port".into(), "2".into()],
+                }),
+            ),
+            (
+                "test-all --only session-core --ci --full --install",
+                Command::TestAll(TestAll {
+                    only: Some("session-core".into()),
+                    ci: true,
+                    full: true,
+                    install: true,
+                }),
+            ),
+            (
+                "services --check",
+                Command::Services(Services {
+                    check: true,
+                    install: false,
+                }),
+            ),
+            ("tidy", Command::Tidy),
+            ("bench", Command::Bench(Vec::new())),
+            ("bench -- --quick", Command::Bench(vec!["--quick".into()])),
+        ];
+        for (line, command) in cases {
+            assert_eq!(parsed(line), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        for line in ["", "demo", "test-all", "services", "tidy", "bench"] {
+            let help = parsed(&format!("{line} --help"));
+            assert!(
+                matches!(&help, Ok(Command::Help(text)) if text.contains("cargo xtask")),
+                "`{line} --help` gave {help:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_and_the_mistake_is_named() {
+        let cases = [
+            ("", "which command"),
+            ("test_all", "test_all"),
+            ("--fast", "--fast"),
+            ("demo --port", "--port"),
+            ("demo --port eighty", "eighty"),
+            ("demo --port 70000", "70000"),
+            ("demo memory", "memory"),
+            ("test-all --onyl session-core", "--onyl"),
+            ("test-all session-core", "session-core"),
+            ("test-all --ci=yes", "yes"),
+            ("services redis", "redis"),
+            ("tidy --fix", "--fix"),
+            ("bench quick", "quick"),
+        ];
+        for (line, named) in cases {
+            let message = parsed(line).expect_err(line);
+            assert!(
+                message.contains(named),
+                "`{line}` was refused with: {message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Chromium, driven through chromedriver's WebDriver.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::Service;
+use crate::Result;
+use crate::process::StopSignal;
+
+pub(super) const SERVICE: Service = Service {
+    name: "browser",
+    programs: &["chromedriver"],
+    packages: &["chromium", "chromium-driver"],
+    variable: "SESSION_TEST_WEBDRIVER",
+    prepare,
+    signal: StopSignal::Terminate,
+    answers: |port| status(port).is_ok_and(|status| status.contains("\"ready\":true")),
+    url: |port| format!("http://127.0.0.1:{port}"),
+};
+
+/// How long one question may take.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How much of an answer is read.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other services have files to prepare, which can fail"
+)]
+fn prepare(port: u16, folder: &Path) -> Result<Command> {
+    let mut command = Command::new("chromedriver");
+    command
+        .arg(format!("--port={port}"))
+        // Chromium keeps its profile, caches and crash reports below these.
+        .env("HOME", folder)
+        .env("TMPDIR", folder);
+    Ok(command)
+}
+
+/// WebDriver's answer to `GET /status`, which says whether a browser can be opened.
+fn status(port: u16) -> io::Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIME_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+    stream.write_all(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
+}
