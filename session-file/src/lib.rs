@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Sessions in files (being written).
+
+#[cfg(not(unix))]
+compile_error!(
+    "session-file is offered on Unix only: it relies on flock, on rename over an open file and on folder permissions. Use session-db with SQLite instead."
+);
+
+mod config;
+mod error;
+mod format;
+mod hop;
+mod layout;
+mod lock;
+mod publish;
+mod reader;
+mod store;
+mod walk;
+
+pub use config::{FileStoreConfig, SyncPolicy};
+pub use error::Error;
+pub use store::FileStore;

@@ -1,0 +1,479 @@
+//! What goes through the whole folder: clearing, the sessions of an owner, the scan. Linear in the number of sessions.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, ReadDir};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use session_core::Owner;
+use session_core::store::{
+    EndScope, OwnerIndex, Page, Record, StoreError, StoreKey, StoreScan, Timestamp,
+};
+use tokio::runtime::Handle;
+use tokio::time::timeout_at;
+
+use crate::error::{Late, NAME};
+use crate::hop::{Shared, Stripes};
+use crate::layout::{self, Shard, Stripe};
+use crate::publish::Publisher;
+use crate::reader::{Depth, Entry, Found};
+use crate::store::FileStore;
+
+impl FileStore {
+    /// See [`SessionStore::clear_expired`](session_core::store::SessionStore::clear_expired).
+    pub(crate) async fn clear(
+        &self,
+        now: Timestamp,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<u64, StoreError> {
+        const OPERATION: &str = "clear expired sessions";
+        let shared = &self.shared;
+        let mut removed = 0;
+        let mut unreadable = 0;
+        let list = move |shared: &Shared| shared.shards(OPERATION);
+        for shard in shared.unlocked(OPERATION, None, list).await? {
+            let mut sweep = Sweep {
+                stripe: Stripe::of(&shard),
+                shard,
+                rest: None,
+                unreadable: 0,
+            };
+            loop {
+                // Looked for without the lock, and judged again under it: a request may be faster.
+                let find = move |shared: &Shared| sweep.find(shared, OPERATION, now);
+                let (after, candidates) = shared.unlocked(OPERATION, None, find).await?;
+                sweep = after;
+                if candidates.is_empty() {
+                    break;
+                }
+                let stripes = Stripes::one(sweep.stripe);
+                let shard = sweep.shard.clone();
+                removed += shared
+                    .locked(
+                        OPERATION,
+                        shared.deadline(),
+                        stripes,
+                        move |shared, _held| shared.sweep(OPERATION, &shard, candidates, now),
+                    )
+                    .await?;
+                progress(removed);
+            }
+            unreadable += sweep.unreadable;
+        }
+        progress(removed);
+        if unreadable > 0 {
+            tracing::warn!(
+                folder = %shared.folder.path().display(),
+                files = unreadable,
+                "files that can't be read as sessions were left as they are"
+            );
+        }
+        Ok(removed)
+    }
+}
+
+#[async_trait]
+impl OwnerIndex for FileStore {
+    async fn sessions_of(
+        &self,
+        owner: &Owner,
+        page: Page,
+        now: Timestamp,
+    ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
+        const OPERATION: &str = "list an owner's sessions";
+        let owner = owner.clone();
+        let wanted = move |entry: &Entry| {
+            entry.head.owner.as_ref() == Some(&owner) && entry.head.expires_at > now
+        };
+        self.collect(OPERATION, page, wanted).await
+    }
+
+    async fn end(&self, owner: &Owner, scope: EndScope) -> Result<u64, StoreError> {
+        const OPERATION: &str = "end an owner's sessions";
+        let deadline = self.shared.deadline();
+        let (shared, owner) = (Arc::clone(&self.shared), owner.clone());
+        let runtime = Handle::try_current().map_err(|outside| {
+            let advice = "call it from within a tokio runtime";
+            StoreError::misconfigured(NAME, advice, Some(outside.into()))
+        })?;
+        // A task of its own: in a large folder the walk may outlast the caller's patience, and would start from the
+        // beginning each time.
+        let ending = runtime.spawn(async move {
+            match scope {
+                EndScope::One(key) => match end_one(&shared, OPERATION, &owner, &key).await? {
+                    Ended::Yes => Ok(1),
+                    Ended::No | Ended::Moved(_) => Ok(0),
+                },
+                scope => end_all(&shared, OPERATION, &owner, &scope).await,
+            }
+        });
+        match timeout_at(deadline, ending).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_stopped)) => Err(StoreError::unavailable(
+                NAME,
+                OPERATION,
+                "the runtime was shutting down",
+            )),
+            Err(_elapsed) => Err(StoreError::unavailable(
+                NAME,
+                OPERATION,
+                Late::Walk(self.shared.folder.path().to_owned()),
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl StoreScan for FileStore {
+    async fn page(&self, page: Page) -> Result<Vec<(StoreKey, Record)>, StoreError> {
+        self.collect("scan", page, |_entry| true).await
+    }
+}
+
+impl FileStore {
+    /// A page of the records that are `wanted`, judged by their heads.
+    async fn collect(
+        &self,
+        operation: &'static str,
+        page: Page,
+        wanted: impl Fn(&Entry) -> bool + Clone + Send + 'static,
+    ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
+        let deadline = self.shared.deadline();
+        let Page { after, limit, .. } = page;
+        let mut records = Vec::new();
+        if limit == 0 {
+            return Ok(records);
+        }
+        let start = after.as_ref().map(Shard::of);
+        let list = move |shared: &Shared| shared.shards(operation);
+        let shards = self.shared.unlocked(operation, Some(deadline), list);
+        for shard in shards.await? {
+            if start.as_ref().is_some_and(|start| shard < *start) {
+                continue;
+            }
+            let stripes = Stripes::one(Stripe::of(&shard));
+            let (after, wanted, room) = (after.clone(), wanted.clone(), limit - records.len());
+            let found = self
+                .shared
+                .locked(operation, deadline, stripes, move |shared, held| {
+                    let keys = shared.keys(operation, &shard)?;
+                    // Read without the lock, as every reader does.
+                    drop(held);
+                    let keys = keys
+                        .into_iter()
+                        .filter(|key| after.as_ref().is_none_or(|after| key > after));
+                    shared.records(operation, keys, &wanted, room)
+                })
+                .await?;
+            records.extend(found);
+            if records.len() >= limit {
+                break;
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// What came of ending one session.
+enum Ended {
+    Yes,
+    /// It is not there, or not the owner's.
+    No,
+    /// It has been rotated, to this key.
+    Moved(StoreKey),
+}
+
+/// Ends the owner's sessions in all shards, in order.
+///
+/// None escapes by rotating from a shard that is still to come into one that is done: where it was, it has left word where
+/// it went. The list of a shard's files is made under its lock, since a file that is replaced while a folder is read may
+/// otherwise be left out, by what POSIX promises.
+async fn end_all(
+    shared: &Arc<Shared>,
+    operation: &'static str,
+    owner: &Owner,
+    scope: &EndScope,
+) -> Result<u64, StoreError> {
+    let mut ended = 0;
+    let list = move |shared: &Shared| shared.shards(operation);
+    for shard in shared.unlocked(operation, None, list).await? {
+        let stripes = Stripes::one(Stripe::of(&shard));
+        let (owner_here, shard_here) = (owner.clone(), shard.clone());
+        let candidates = shared
+            .locked(
+                operation,
+                shared.deadline(),
+                stripes,
+                move |shared, held| {
+                    let keys = shared.keys(operation, &shard_here)?;
+                    drop(held);
+                    shared.to_end(operation, keys, &owner_here, &shard_here)
+                },
+            )
+            .await?;
+        for key in candidates {
+            ended += u64::from(chase(shared, operation, owner, scope, key).await?);
+        }
+    }
+    Ok(ended)
+}
+
+/// Ends the session at `key`, or where it went from there.
+async fn chase(
+    shared: &Arc<Shared>,
+    operation: &'static str,
+    owner: &Owner,
+    scope: &EndScope,
+    mut key: StoreKey,
+) -> Result<bool, StoreError> {
+    /// Nobody logs in so often while we look.
+    const ROTATIONS_MAX: u32 = 64;
+    for _ in 0..ROTATIONS_MAX {
+        let here = scope.contains(&key);
+        let ended = if here {
+            end_one(shared, operation, owner, &key).await?
+        } else {
+            moved_from(shared, operation, &key).await?
+        };
+        key = match ended {
+            Ended::Yes => return Ok(true),
+            Ended::No => return Ok(false),
+            Ended::Moved(to) => to,
+        };
+    }
+    Err(StoreError::unavailable(
+        NAME,
+        operation,
+        "a session was rotated faster than it could be followed",
+    ))
+}
+
+async fn end_one(
+    shared: &Arc<Shared>,
+    operation: &'static str,
+    owner: &Owner,
+    key: &StoreKey,
+) -> Result<Ended, StoreError> {
+    let stripes = Stripes::one(Stripe::of_key(key));
+    let (owner, key) = (owner.clone(), key.clone());
+    shared
+        .locked(
+            operation,
+            shared.deadline(),
+            stripes,
+            move |shared, _held| match shared.find_readable(operation, &key, Depth::Head)? {
+                Some(Found::Record(entry)) if entry.head.owner.as_ref() == Some(&owner) => {
+                    let removed = shared.remove(operation, &key)?;
+                    Ok(if removed { Ended::Yes } else { Ended::No })
+                }
+                Some(Found::Moved { to, .. }) => Ok(Ended::Moved(to)),
+                _ => Ok(Ended::No),
+            },
+        )
+        .await
+}
+
+async fn moved_from(
+    shared: &Arc<Shared>,
+    operation: &'static str,
+    key: &StoreKey,
+) -> Result<Ended, StoreError> {
+    let key = key.clone();
+    let look = move |shared: &Shared| {
+        Ok(match shared.find_readable(operation, &key, Depth::Head)? {
+            Some(Found::Moved { to, .. }) => Ended::Moved(to),
+            _ => Ended::No,
+        })
+    };
+    let deadline = Some(shared.deadline());
+    shared.unlocked(operation, deadline, look).await
+}
+
+impl Shared {
+    fn shards(&self, operation: &'static str) -> Result<Vec<Shard>, StoreError> {
+        self.folder
+            .shards()
+            .map_err(|error| self.failed(operation, error))
+    }
+
+    /// The keys of all files in `shard`, in order.
+    fn keys(&self, operation: &'static str, shard: &Shard) -> Result<Vec<StoreKey>, StoreError> {
+        let failed = |error| self.failed(operation, error);
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(self.folder.shard(shard)).map_err(failed)? {
+            keys.extend(key_of(shard, &entry.map_err(failed)?.file_name()));
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// What is at `key`, or `None` if it is damaged: a walk passes by what nobody can read, and leaves it.
+    fn find_readable(
+        &self,
+        operation: &'static str,
+        key: &StoreKey,
+        depth: Depth,
+    ) -> Result<Option<Found>, StoreError> {
+        match self.reader(operation).find(key, depth) {
+            Ok(found) => Ok(Some(found)),
+            Err(StoreError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn records(
+        &self,
+        operation: &'static str,
+        keys: impl Iterator<Item = StoreKey>,
+        wanted: &impl Fn(&Entry) -> bool,
+        limit: usize,
+    ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
+        let mut records = Vec::new();
+        for key in keys {
+            if records.len() >= limit {
+                break;
+            }
+            // The head tells most of them apart from what is wanted.
+            match self.find_readable(operation, &key, Depth::Head)? {
+                Some(Found::Record(entry)) if wanted(&entry) => {}
+                _ => continue,
+            }
+            match self.find_readable(operation, &key, Depth::Whole)? {
+                Some(Found::Record(entry)) if wanted(&entry) => {
+                    records.push((key, entry.into_record()));
+                }
+                _ => {}
+            }
+        }
+        Ok(records)
+    }
+
+    /// Those keys where a session of `owner` is, or was before it went to a shard that is done.
+    fn to_end(
+        &self,
+        operation: &'static str,
+        keys: Vec<StoreKey>,
+        owner: &Owner,
+        shard: &Shard,
+    ) -> Result<Vec<StoreKey>, StoreError> {
+        let mut candidates = Vec::new();
+        for key in keys {
+            let candidate = match self.find_readable(operation, &key, Depth::Head)? {
+                Some(Found::Record(entry)) => entry.head.owner.as_ref() == Some(owner),
+                Some(Found::Moved { to, .. }) => Shard::of(&to) <= *shard,
+                _ => false,
+            };
+            if candidate {
+                candidates.push(key);
+            }
+        }
+        Ok(candidates)
+    }
+
+    /// Removes what is still to be removed, and says how many of it were records. Needs the lock of the shard.
+    fn sweep(
+        &self,
+        operation: &'static str,
+        shard: &Shard,
+        candidates: VecDeque<Candidate>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let failed = |error| self.failed(operation, error);
+        let mut removed = 0;
+        for candidate in candidates {
+            match candidate {
+                // Writers hold the lock while they have one. We have the lock, so that this one's writer is dead.
+                Candidate::Temporary(name) => {
+                    Publisher::discard(&self.folder.shard(shard).join(name)).map_err(failed)?;
+                }
+                Candidate::Key(key) => {
+                    let place = self.folder.place(&key);
+                    let Some(found) = self.find_readable(operation, &key, Depth::Head)? else {
+                        continue;
+                    };
+                    if !is_over(&found, now) {
+                        continue;
+                    }
+                    if let Found::Moved { to, .. } = &found {
+                        self.settle(operation, &key, to)?;
+                    }
+                    let gone = Publisher::discard(&place.file).map_err(failed)?;
+                    removed += u64::from(gone && matches!(found, Found::Record(_)));
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Something that may have to be removed.
+#[derive(Debug)]
+enum Candidate {
+    Temporary(OsString),
+    Key(StoreKey),
+}
+
+/// The way through one shard, in steps.
+struct Sweep {
+    shard: Shard,
+    stripe: Stripe,
+    rest: Option<ReadDir>,
+    unreadable: u64,
+}
+
+impl Sweep {
+    /// The next candidates. None is the end.
+    fn find(
+        mut self,
+        shared: &Shared,
+        operation: &'static str,
+        now: Timestamp,
+    ) -> Result<(Self, VecDeque<Candidate>), StoreError> {
+        /// So many are removed under one lock, so that no request waits for long.
+        const BATCH: usize = 64;
+        let failed = |error| shared.failed(operation, error);
+        let mut candidates = VecDeque::new();
+        let mut rest = match self.rest.take() {
+            Some(rest) => rest,
+            None => fs::read_dir(shared.folder.shard(&self.shard)).map_err(failed)?,
+        };
+        for entry in rest.by_ref() {
+            let name = entry.map_err(failed)?.file_name();
+            if layout::is_temporary(&name) {
+                candidates.push_back(Candidate::Temporary(name));
+            } else if let Some(key) = key_of(&self.shard, &name) {
+                match shared.reader(operation).find(&key, Depth::Head) {
+                    Ok(found) if is_over(&found, now) => {
+                        candidates.push_back(Candidate::Key(key));
+                    }
+                    Ok(_) => {}
+                    Err(StoreError::Damaged { .. } | StoreError::Misconfigured { .. }) => {
+                        self.unreadable += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if candidates.len() >= BATCH {
+                break;
+            }
+        }
+        self.rest = Some(rest);
+        Ok((self, candidates))
+    }
+}
+
+/// Whether nobody needs the file any more.
+fn is_over(found: &Found, now: Timestamp) -> bool {
+    match found {
+        Found::Nothing => false,
+        Found::Record(entry) | Found::Moved { entry, .. } => entry.head.expires_at <= now,
+        Found::Orphan(_) => true,
+    }
+}
+
+/// The key of the file `name` in `shard`, if it is one of ours.
+fn key_of(shard: &Shard, name: &std::ffi::OsStr) -> Option<StoreKey> {
+    let key = StoreKey::parse(name.to_str()?)?;
+    (Shard::of(&key) == *shard).then_some(key)
+}
