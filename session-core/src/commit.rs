@@ -392,14 +392,12 @@ impl Shared {
         let Some(newer) = self.manager.load_held(&held.key, deadline).await? else {
             return self.start_over(attempt);
         };
-        {
-            let mut state = self.lock();
-            if state.epoch == attempt.epoch {
-                state.held = Some(newer);
-                state.generation += 1;
-            }
+        let mut state = self.lock();
+        if state.epoch == attempt.epoch {
+            state.held = Some(newer);
+            state.generation += 1;
         }
-        self.refresh_view()
+        Ok(())
     }
 
     /// The session was ended by somebody else. Whoever has just proved who they are gets a fresh one, which holds only what
@@ -408,14 +406,12 @@ impl Shared {
         if !attempt.has_log_in {
             return Err(SessionError::Interrupted);
         }
-        {
-            let mut state = self.lock();
-            if state.epoch == attempt.epoch {
-                state.held = None;
-                state.generation += 1;
-            }
+        let mut state = self.lock();
+        if state.epoch == attempt.epoch {
+            state.held = None;
+            state.generation += 1;
         }
-        self.refresh_view()
+        Ok(())
     }
 
     /// Reads the record anew and keeps what is pending.
@@ -426,7 +422,8 @@ impl Shared {
         if let Some(in_doubt) = self.lock().in_doubt.take() {
             self.lock().log.remove_modifications(&in_doubt);
         }
-        self.rebase(&attempt, &mut deadline).await
+        self.rebase(&attempt, &mut deadline).await?;
+        self.refresh_view()
     }
 
     /// Whether a request that never asked for its session has to be committed all the same.

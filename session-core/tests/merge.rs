@@ -1,0 +1,649 @@
+//! Requests on one session at the same time: nothing is lost, nothing comes back.
+#![cfg(feature = "conformance")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use session_core::conformance::{Call, FourMethodStore, Operation};
+use session_core::store::{Change, ExpiryChange, Saved, SessionStore};
+use session_core::{
+    Expiry, Limits, MemoryStore, Owner, Policy, SessionBase, SessionError, SessionKey,
+    SessionManager,
+};
+use support::{Request, Site};
+
+async fn site_with_visitor() -> (Site, SessionKey) {
+    let site = Site::new();
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    (site, key)
+}
+
+/// Two requests that have both loaded the session.
+async fn two_tabs(site: &Site, key: &SessionKey) -> [(Request, SessionBase); 2] {
+    let (one, two) = (site.request(Some(key)), site.request(Some(key)));
+    let (in_one, in_two) = (one.session().await, two.session().await);
+    [(one, in_one), (two, in_two)]
+}
+
+#[tokio::test]
+async fn changes_to_different_names_both_survive() {
+    let (site, key) = site_with_visitor().await;
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    in_one.set("a", &1).unwrap();
+    in_two.set("b", &2).unwrap();
+    in_two.remove("n");
+    one.finish().await.expect_done();
+    two.finish().await.expect_done();
+    assert_eq!(
+        site.stored(&key).await.unwrap().snapshot().to_json(),
+        r#"{"a":1,"b":2}"#
+    );
+    assert_eq!(
+        in_two.snapshot().to_json(),
+        r#"{"a":1,"b":2}"#,
+        "the request sees what was merged"
+    );
+}
+
+#[tokio::test]
+async fn of_two_sets_of_one_name_the_later_commit_wins() {
+    let (site, key) = site_with_visitor().await;
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    in_one.set("n", &"one").unwrap();
+    in_two.set("n", &"two").unwrap();
+    two.finish().await.expect_done();
+    one.finish().await.expect_done();
+    assert_eq!(
+        site.stored(&key).await.unwrap().get("n").unwrap(),
+        Some("one".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_default_gives_way_to_what_another_request_has_set() {
+    let (site, key) = site_with_visitor().await;
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    assert_eq!(
+        in_one
+            .get_or_insert_with("colour", || "grey".to_owned())
+            .unwrap(),
+        "grey"
+    );
+    in_two.set("colour", "red").unwrap();
+    two.finish().await.expect_done();
+    one.finish().await.expect_done();
+    assert_eq!(in_one.get("colour").unwrap(), Some("red".to_owned()));
+}
+
+#[tokio::test]
+async fn fifty_requests_on_one_session_lose_nothing() {
+    for store in stores() {
+        let manager = SessionManager::from(store);
+        let key = start(&manager).await;
+        let requests = (0..50).map(|number| {
+            let (manager, key) = (
+                manager.clone(),
+                SessionKey::parse(key.expose_secret().as_bytes()).unwrap(),
+            );
+            tokio::spawn(async move {
+                let slot = manager.slot();
+                slot.present([key.expose_secret().as_bytes()]);
+                let session = slot.session().await?;
+                session.set(&format!("name{number}"), &number)?;
+                session.modify("counter", |counter: &mut u32| *counter += 1)?;
+                let drawn = session
+                    .modify_now("tickets", |tickets: &mut u32| {
+                        *tickets += 1;
+                        *tickets
+                    })
+                    .await?;
+                let _outcome = slot
+                    .commit(session_core::adapter::Completion::Success)
+                    .await?;
+                Ok::<u32, SessionError>(drawn)
+            })
+        });
+        let mut drawn = BTreeSet::new();
+        for request in requests.collect::<Vec<_>>() {
+            drawn.insert(request.await.unwrap().expect("every request is answered"));
+        }
+        assert_eq!(
+            drawn,
+            (1..=50).collect(),
+            "two requests drew the same ticket"
+        );
+        let session = manager.load(&key).await.unwrap().unwrap();
+        assert_eq!(session.len(), 52, "names were lost: {:?}", session.keys());
+        assert_eq!(session.get("counter").unwrap(), Some(50));
+    }
+}
+
+fn stores() -> Vec<Arc<dyn SessionStore>> {
+    vec![
+        Arc::new(MemoryStore::new()),
+        Arc::new(FourMethodStore::new()),
+        Arc::new(FourMethodStore::new().with_latency(Duration::from_millis(2))),
+    ]
+}
+
+async fn start(manager: &SessionManager) -> SessionKey {
+    let session = manager.start();
+    session.set("first", &true).unwrap();
+    session.save().await.unwrap();
+    session.remove("first");
+    session.save().await.unwrap();
+    session.session_key().unwrap()
+}
+
+#[tokio::test]
+async fn one_of_fifty_callers_takes_a_value() {
+    let (site, key) = site_with_visitor().await;
+    let mut sessions = Vec::new();
+    for _ in 0..50 {
+        sessions.push(site.request(Some(&key)).session().await);
+    }
+    let mut taken = 0;
+    for session in sessions {
+        taken += usize::from(session.take::<u32>("n").await.unwrap().is_some());
+    }
+    assert_eq!(taken, 1);
+}
+
+#[tokio::test]
+async fn a_late_writer_does_not_bring_a_session_back() {
+    let (site, key) = site_with_visitor().await;
+    let [(slow, in_slow), (other, in_other)] = two_tabs(&site, &key).await;
+    in_slow.set("n", &2).unwrap();
+    let gate = site.store.hold(Operation::Save);
+    let slow = tokio::spawn(async move { slow.finish().await.word() });
+    gate.reached().await;
+    in_other.flush();
+    assert_eq!(other.finish().await.word(), "revoke");
+    gate.release();
+    assert_eq!(slow.await.unwrap(), "interrupted");
+    assert!(
+        site.stored(&key).await.is_none(),
+        "the session was brought back"
+    );
+    assert!(site.store.inner().inner().is_empty(), "something of it was");
+}
+
+#[tokio::test]
+async fn a_late_writer_does_not_bring_a_rotated_key_back() {
+    let (site, key) = site_with_visitor().await;
+    let [(slow, in_slow), (other, in_other)] = two_tabs(&site, &key).await;
+    in_slow.set("n", &2).unwrap();
+    in_other.log_in(7).unwrap();
+    let new = other.finish().await.expect_issued();
+    assert_eq!(slow.finish().await.word(), "interrupted");
+    assert!(site.stored(&key).await.is_none());
+    assert_eq!(site.stored(&new).await.unwrap().get("n").unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn of_two_requests_that_change_the_key_one_is_interrupted() {
+    let (site, key) = site_with_visitor().await;
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    in_one.cycle_key();
+    in_two.cycle_key();
+    let new = one.finish().await.expect_issued();
+    assert_eq!(two.finish().await.word(), "interrupted");
+    assert!(site.stored(&new).await.is_some());
+    assert_eq!(site.store.inner().inner().len(), 1, "two keys live");
+}
+
+#[tokio::test]
+async fn whoever_logs_in_while_the_session_ends_gets_a_fresh_one() {
+    let (site, key) = site_with_visitor().await;
+    let [(log_in, in_log_in), (other, in_other)] = two_tabs(&site, &key).await;
+    in_log_in.set("mine", &1).unwrap();
+    in_log_in.log_in("ada").unwrap();
+    in_other.flush();
+    assert_eq!(other.finish().await.word(), "revoke");
+    let fresh = log_in.finish().await.expect_issued();
+    let session = site.stored(&fresh).await.unwrap();
+    assert_eq!(session.owner(), Some(Owner::from("ada")));
+    assert_eq!(
+        session.keys(),
+        ["mine"],
+        "something of the dead session came back"
+    );
+}
+
+#[tokio::test]
+async fn a_log_in_meets_a_session_that_somebody_else_took_meanwhile() {
+    let (site, key) = site_with_visitor().await;
+    let [(ada, in_ada), (bob, in_bob)] = two_tabs(&site, &key).await;
+    in_ada.set("mine", &1).unwrap();
+    in_ada.log_in("ada").unwrap();
+    // Bob's request saves at once, under the key that both have: Ada's log-in has to be judged anew.
+    in_bob.set("bobs", &1).unwrap();
+    in_bob.save().await.unwrap();
+    let ada = ada.finish().await.expect_issued();
+    let session = site.stored(&ada).await.unwrap();
+    assert_eq!(
+        session.keys(),
+        ["n", "bobs", "mine"],
+        "an anonymous visitor's data is kept"
+    );
+    assert_eq!(bob.finish().await.word(), "accessed");
+}
+
+#[tokio::test]
+async fn a_renewal_and_a_save_do_not_lose_each_other() {
+    let (site, key) = site_with_visitor().await;
+    site.clock.advance(Duration::from_secs(7 * 24 * 3600));
+    let [(reader, _), (writer, in_writer)] = two_tabs(&site, &key).await;
+    in_writer.set("n", &2).unwrap();
+    let gate = site.store.hold(Operation::Save);
+    let writer = tokio::spawn(async move { writer.finish().await.word() });
+    gate.reached().await;
+    assert_eq!(reader.finish().await.word(), "accessed");
+    gate.release();
+    assert_eq!(writer.await.unwrap(), "accessed");
+    site.clock.advance(Duration::from_secs(13 * 24 * 3600));
+    assert_eq!(
+        site.stored(&key)
+            .await
+            .expect("the renewal was lost")
+            .get("n")
+            .unwrap(),
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn an_expiry_set_elsewhere_is_respected_by_a_merging_writer() {
+    let (site, key) = site_with_visitor().await;
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    in_one
+        .set_expiry(Expiry::OnInactivity(Duration::from_secs(60)))
+        .unwrap();
+    in_two.set("m", &1).unwrap();
+    one.finish().await.expect_issued();
+    assert_eq!(two.finish().await.word(), "accessed");
+    site.clock.advance(Duration::from_secs(60));
+    assert!(
+        site.stored(&key).await.is_none(),
+        "the shorter expiry was lost"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_change_stores_nothing_and_a_pending_one_of_its_name_goes_along() {
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.set("stock", &1_u32).unwrap();
+    session.set("other", &1).unwrap();
+    let buy = |stock: &mut u32| {
+        stock
+            .checked_sub(1)
+            .map(|left| *stock = left)
+            .ok_or("out of stock")
+    };
+    session.try_modify_now("stock", buy).await.unwrap().unwrap();
+    assert_eq!(
+        session.try_modify_now("stock", buy).await.unwrap(),
+        Err("out of stock")
+    );
+    let stored = site.stored(&key).await.unwrap();
+    assert_eq!(stored.snapshot().to_json(), r#"{"n":1,"stock":0}"#);
+    assert_eq!(
+        session.snapshot().to_json(),
+        r#"{"n":1,"stock":0,"other":1}"#
+    );
+}
+
+#[tokio::test]
+async fn a_change_at_once_after_a_log_in_takes_the_log_in_along() {
+    let site = Site::new();
+    let bob = site
+        .visitor(|session| {
+            session.log_in("bob").unwrap();
+            session.set("count", &41).unwrap();
+        })
+        .await;
+    let request = site.request(Some(&bob));
+    let session = request.session().await;
+    session.log_in("ada").unwrap();
+    let counted = session
+        .modify_now("count", |count: &mut u32| {
+            *count += 1;
+            *count
+        })
+        .await;
+    assert_eq!(counted.unwrap(), 1, "ada was told of bob's data");
+    let ada = request.finish_with_5xx().await.expect_issued();
+    assert_eq!(
+        site.stored(&ada).await.unwrap().get("count").unwrap(),
+        Some(1)
+    );
+    assert!(site.stored(&bob).await.is_none());
+}
+
+#[tokio::test]
+async fn a_change_at_once_after_a_clear_does_not_see_what_was_cleared() {
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.clear();
+    session
+        .modify_now("n", |n: &mut u32| *n += 10)
+        .await
+        .unwrap();
+    request.finish().await.expect_done();
+    assert_eq!(
+        site.stored(&key).await.unwrap().snapshot().to_json(),
+        r#"{"n":10}"#
+    );
+}
+
+#[tokio::test]
+async fn a_save_whose_answer_was_lost_is_not_done_twice() {
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.modify("n", |n: &mut u32| *n += 1).unwrap();
+    session.set("m", &1).unwrap();
+    site.store.lose_answer(Operation::Save);
+    let error = session.save().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    session.save().await.unwrap();
+    request.finish().await.expect_done();
+    assert!(site.store.clear_faults());
+    assert_eq!(
+        site.stored(&key).await.unwrap().snapshot().to_json(),
+        r#"{"n":2,"m":1}"#,
+        "counted twice"
+    );
+}
+
+#[tokio::test]
+async fn a_save_that_was_dropped_is_not_done_twice() {
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.modify("n", |n: &mut u32| *n += 1).unwrap();
+    session.set("m", &1).unwrap();
+    let gate = site.store.hold_answer(Operation::Save);
+    {
+        let mut save = Box::pin(session.save());
+        tokio::select! {
+            biased;
+            saved = &mut save => panic!("the gate did not hold: {saved:?}"),
+            () = gate.reached() => {}
+        }
+    }
+    drop(gate);
+    request.finish().await.expect_done();
+    assert_eq!(
+        site.stored(&key).await.unwrap().snapshot().to_json(),
+        r#"{"n":2,"m":1}"#,
+        "counted twice"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_flushed_while_it_is_saved_is_gone() {
+    for operation in [Operation::Save, Operation::Rotate] {
+        let (site, key) = site_with_visitor().await;
+        let request = site.request(Some(&key));
+        let session = request.session().await;
+        session.set("n", &2).unwrap();
+        if operation == Operation::Rotate {
+            session.cycle_key();
+        }
+        let gate = site.store.hold(operation);
+        let saving = tokio::spawn({
+            let session = session.clone();
+            async move { session.save().await }
+        });
+        gate.reached().await;
+        session.flush();
+        gate.release();
+        saving.await.unwrap().unwrap();
+        assert_eq!(request.finish().await.word(), "revoke");
+        assert!(
+            site.store.inner().inner().is_empty(),
+            "{operation:?}: a flushed session lives"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_flushed_while_it_is_created_is_gone() {
+    let site = Site::new();
+    let request = site.request(None);
+    let session = request.session().await;
+    session.set("n", &2).unwrap();
+    let gate = site.store.hold(Operation::Create);
+    let saving = tokio::spawn({
+        let session = session.clone();
+        async move { session.save().await }
+    });
+    gate.reached().await;
+    session.flush();
+    gate.release();
+    saving.await.unwrap().unwrap();
+    assert_eq!(request.finish().await.word(), "accessed");
+    assert!(
+        site.store.inner().inner().is_empty(),
+        "a flushed session lives"
+    );
+}
+
+#[tokio::test]
+async fn a_delete_that_failed_is_tried_by_the_next_commit() {
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.flush();
+    site.store.refuse(Call::of(Operation::Delete).nth(1));
+    site.store.refuse(Call::of(Operation::Delete).nth(2));
+    assert!(session.save().await.unwrap_err().is_unavailable());
+    assert!(site.store.clear_faults());
+    assert_eq!(request.finish().await.word(), "revoke");
+    assert!(site.stored(&key).await.is_none());
+}
+
+#[tokio::test]
+async fn closures_run_without_a_lock_and_may_panic() {
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    let inner = session.clone();
+    session
+        .modify("n", move |n: &mut u32| {
+            assert!(
+                inner.contains_key("n"),
+                "the closure can look at the session it changes"
+            );
+            *n += 1;
+        })
+        .unwrap();
+    let panicking = session.clone();
+    let panicked =
+        tokio::spawn(async move { panicking.modify("n", |_: &mut u32| panic!("in the closure")) })
+            .await;
+    assert!(panicked.unwrap_err().is_panic());
+    assert_eq!(session.get("n").unwrap(), Some(2));
+    request.finish().await.expect_done();
+    assert_eq!(site.stored(&key).await.unwrap().get("n").unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_modification_is_replayed_once_per_conflict_and_applied_once() {
+    let (site, key) = site_with_visitor().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    let counted = Arc::clone(&runs);
+    in_one
+        .modify("n", move |n: &mut u32| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            *n *= 10;
+        })
+        .unwrap();
+    in_two.set("n", &5).unwrap();
+    two.finish().await.expect_done();
+    one.finish().await.expect_done();
+    assert_eq!(site.stored(&key).await.unwrap().get("n").unwrap(), Some(50));
+    assert_eq!(
+        runs.load(Ordering::SeqCst),
+        3,
+        "once to show, once to save in vain, once on the newer record"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_others_never_stop_writing_is_given_up() {
+    let mut limits = Limits::default();
+    limits.commit_timeout = Duration::from_millis(50);
+    let site = Site::with_policy(Policy::new().with_limits(limits));
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    let session = site.request(Some(&key)).session().await;
+    let (racer, store_key) = (
+        Arc::clone(&site.store),
+        site.manager.policy().keys().store_key(&key),
+    );
+    let now = session_core::Clock::now(&site.clock);
+    let counted = session
+        .modify_now("n", |n: &mut u32| {
+            *n += 1;
+            // Another process writes between our load and our save, every time.
+            run(async {
+                let store = racer.inner().inner();
+                let record = store.load(&store_key, now).await.unwrap().unwrap();
+                let change = Change::of(&record, record.payload.clone(), ExpiryChange::Keep);
+                let saved = store
+                    .save(&store_key, &record.version, change, now)
+                    .await
+                    .unwrap();
+                assert!(matches!(saved, Saved::Stored(_)));
+            });
+        })
+        .await;
+    assert!(
+        matches!(counted, Err(SessionError::Contended)),
+        "{counted:?}"
+    );
+    assert_eq!(
+        site.stored(&key).await.unwrap().get("n").unwrap(),
+        Some(1),
+        "a refused change was stored"
+    );
+}
+
+/// Runs a future that never waits.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+/// What the requests of a random program do.
+#[derive(Debug, Clone)]
+enum Step {
+    Set(usize, u8),
+    Remove(usize),
+    Add(usize, u8),
+    AddNow(usize, u8),
+    Take(usize),
+    Save,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
+    let step = prop_oneof![
+        (0..3_usize, any::<u8>()).prop_map(|(name, value)| Step::Set(name, value)),
+        (0..3_usize).prop_map(Step::Remove),
+        (0..3_usize, any::<u8>()).prop_map(|(name, value)| Step::Add(name, value)),
+        (0..3_usize, any::<u8>()).prop_map(|(name, value)| Step::AddNow(name, value)),
+        (0..3_usize).prop_map(Step::Take),
+        Just(Step::Save),
+    ];
+    prop::collection::vec((0..3_usize, step), 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Sums survive whatever the order: each counter ends at the sum of what was added to it, since every commit is replayed
+    /// onto the newest record.
+    #[test]
+    fn sums_survive_every_interleaving(adds in prop::collection::vec((0..4_usize, 0..3_usize, 1..9_u64, any::<bool>()), 1..40)) {
+        const NAMES: [&str; 3] = ["a", "b", "c"];
+        run(async {
+            let manager = SessionManager::new(MemoryStore::new());
+            let key = start(&manager).await;
+            let mut sessions = Vec::new();
+            for _ in 0..4 {
+                sessions.push(manager.load(&key).await.unwrap().unwrap());
+            }
+            let mut sums = [0_u64; 3];
+            for (tab, name, amount, now) in adds {
+                sums[name] += amount;
+                if now {
+                    sessions[tab].modify_now(NAMES[name], |sum: &mut u64| *sum += amount).await.unwrap();
+                } else {
+                    sessions[tab].modify(NAMES[name], move |sum: &mut u64| *sum += amount).unwrap();
+                }
+            }
+            for session in &sessions {
+                session.save().await.unwrap();
+            }
+            let stored = manager.load(&key).await.unwrap().unwrap();
+            for (name, sum) in NAMES.iter().zip(sums) {
+                prop_assert_eq!(stored.get::<u64>(*name).unwrap().unwrap_or(0), sum);
+            }
+            Ok(())
+        })?;
+    }
+
+    /// What a request sees is always what a save of it would store: the view is the record it knows plus its own log.
+    #[test]
+    fn what_a_request_sees_is_what_it_stores(program in steps()) {
+        const NAMES: [&str; 3] = ["a", "b", "c"];
+        run(async {
+            let manager = SessionManager::new(MemoryStore::new());
+            let key = start(&manager).await;
+            let mut tabs = Vec::new();
+            for _ in 0..3 {
+                tabs.push(manager.load(&key).await.unwrap().unwrap());
+            }
+            for (tab, step) in program {
+                let session = &tabs[tab];
+                match step {
+                    Step::Set(name, value) => session.set(NAMES[name], &value).unwrap(),
+                    Step::Remove(name) => drop(session.remove(NAMES[name])),
+                    Step::Add(name, value) => session.modify(NAMES[name], move |sum: &mut u8| *sum = sum.wrapping_add(value)).unwrap(),
+                    Step::AddNow(name, value) => session.modify_now(NAMES[name], |sum: &mut u8| *sum = sum.wrapping_add(value)).await.unwrap(),
+                    Step::Take(name) => drop(session.take::<u8>(NAMES[name]).await.unwrap()),
+                    Step::Save => {
+                        // A save of nothing asks nothing, and so sees nothing new.
+                        session.set("tab", &tab).unwrap();
+                        session.save().await.unwrap();
+                        let stored = manager.load(&key).await.unwrap().unwrap();
+                        prop_assert_eq!(session.snapshot(), stored.snapshot());
+                    }
+                }
+            }
+            for session in &tabs {
+                session.reload().await.unwrap();
+                let seen = session.snapshot();
+                session.save().await.unwrap();
+                prop_assert_eq!(&seen, &session.snapshot());
+                prop_assert_eq!(&seen, &manager.load(&key).await.unwrap().unwrap().snapshot());
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,124 @@
+//! Requests without HTTP: what an adapter does, in a few lines.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use session_core::adapter::{Completion, Outcome, SessionSlot};
+use session_core::conformance::{CountingStore, FaultStore};
+use session_core::{
+    ManualClock, MemoryStore, Policy, SessionBase, SessionError, SessionKey, SessionManager,
+};
+
+/// A store that can be held up and that counts what reaches it.
+pub(crate) type TestStore = Arc<FaultStore<CountingStore<MemoryStore>>>;
+
+/// One application: a manager, and a hand on its store and clock.
+pub(crate) struct Site {
+    pub(crate) manager: SessionManager,
+    pub(crate) store: TestStore,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self::with_policy(Policy::new())
+    }
+
+    pub(crate) fn with_policy(policy: Policy) -> Self {
+        let store: TestStore = Arc::new(FaultStore::new(CountingStore::new(MemoryStore::new())));
+        let clock = Arc::new(ManualClock::at(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045),
+        ));
+        let manager = SessionManager::new(Arc::clone(&store))
+            .with_policy(policy)
+            .with_clock(Arc::clone(&clock));
+        Self {
+            manager,
+            store,
+            clock,
+        }
+    }
+
+    /// A request that brings `key`.
+    pub(crate) fn request(&self, key: Option<&SessionKey>) -> Request {
+        let slot = self.manager.slot();
+        slot.present(key.map(|key| key.expose_secret().as_bytes()));
+        Request { slot }
+    }
+
+    /// A visitor whose session holds what `fill` puts there.
+    pub(crate) async fn visitor(&self, fill: impl FnOnce(&SessionBase)) -> SessionKey {
+        let request = self.request(None);
+        fill(&request.session().await);
+        request.finish().await.expect_issued()
+    }
+
+    /// What a new request reads of the session of `key`; `None` if there is none.
+    pub(crate) async fn stored(&self, key: &SessionKey) -> Option<SessionBase> {
+        self.manager.load(key).await.expect("the store answers")
+    }
+
+    /// How many calls have reached the store since the last question.
+    pub(crate) fn calls(&self) -> u64 {
+        let total = self.store.inner().total();
+        self.store.inner().reset();
+        total
+    }
+}
+
+pub(crate) struct Request {
+    pub(crate) slot: SessionSlot,
+}
+
+impl Request {
+    pub(crate) async fn session(&self) -> SessionBase {
+        self.slot.session().await.expect("the session loads")
+    }
+
+    pub(crate) async fn finish(&self) -> Ended {
+        Ended(self.slot.commit(Completion::Success).await)
+    }
+
+    pub(crate) async fn finish_with_5xx(&self) -> Ended {
+        Ended(self.slot.commit(Completion::ServerError).await)
+    }
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(crate) struct Ended(pub(crate) Result<Outcome, SessionError>);
+
+impl Ended {
+    /// In one word, for tables.
+    pub(crate) fn word(&self) -> &'static str {
+        match &self.0 {
+            Ok(Outcome::Untouched) => "untouched",
+            Ok(Outcome::Accessed) => "accessed",
+            Ok(Outcome::Issue { .. }) => "issue",
+            Ok(Outcome::Revoke) => "revoke",
+            Ok(_) => "something new",
+            Err(SessionError::Interrupted) => "interrupted",
+            Err(SessionError::Contended) => "contended",
+            Err(SessionError::Store(_)) => "store error",
+            Err(_) => "another error",
+        }
+    }
+
+    pub(crate) fn expect_done(&self) {
+        assert!(self.0.is_ok(), "the commit failed: {self:?}");
+    }
+
+    pub(crate) fn expect_issued(&self) -> SessionKey {
+        let Ok(Outcome::Issue { value, .. }) = &self.0 else {
+            panic!("no key was issued: {self:?}")
+        };
+        SessionKey::parse(value.expose_secret().as_bytes()).expect("what is issued is a key")
+    }
+
+    pub(crate) fn max_age(&self) -> Option<Duration> {
+        let Ok(Outcome::Issue { max_age, .. }) = &self.0 else {
+            panic!("no key was issued: {self:?}")
+        };
+        *max_age
+    }
+}
