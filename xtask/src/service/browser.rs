@@ -1,6 +1,6 @@
 //! Chromium, driven through chromedriver's WebDriver.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub(super) const SERVICE: Service = Service {
     variable: "SESSION_TEST_WEBDRIVER",
     prepare,
     signal: StopSignal::Terminate,
-    answers: |port| status(port).is_ok_and(|status| status.contains("\"ready\":true")),
+    answers: |port| is_ready(port).unwrap_or(false),
     url: |port| format!("http://127.0.0.1:{port}"),
 };
 
@@ -41,13 +41,20 @@ fn prepare(port: u16, folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// WebDriver's answer to `GET /status`, which says whether a browser can be opened.
-fn status(port: u16) -> io::Result<String> {
+/// Asks WebDriver's `GET /status` whether a browser can be opened.
+fn is_ready(port: u16) -> io::Result<bool> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIME_MAX)?;
     stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
     stream.write_all(b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-    Ok(answer)
+    // Chromedriver leaves the connection open, whatever it was asked for: the end of the answer is the end of its JSON.
+    let mut answer = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    let mut part = Vec::new();
+    while answer.read_until(b'}', &mut part)? > 0 {
+        if String::from_utf8_lossy(&part).contains("\"ready\":true") {
+            return Ok(true);
+        }
+        part.clear();
+    }
+    Ok(false)
 }

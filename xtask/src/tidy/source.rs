@@ -48,9 +48,12 @@ pub(super) fn module_names(file: &File) -> Vec<Finding> {
         .map(|name| file.finding(1, advice(name)))
         .collect();
     for (number, line) in file.lines() {
-        let mut words = line.split_whitespace().skip_while(|word| *word != "mod");
+        // Its visibility may come before it; in any other place the word is prose.
+        let code = line.trim_start();
+        let is_module = code.starts_with("mod ") || code.starts_with("pub");
+        let mut words = code.split_whitespace().skip_while(|word| *word != "mod");
         let name = words.nth(1).unwrap_or_default().trim_end_matches(';');
-        if BANNED_NAMES.contains(&name) && !line.trim_start().starts_with("//") {
+        if is_module && BANNED_NAMES.contains(&name) {
             findings.push(file.finding(number, advice(name)));
         }
     }
