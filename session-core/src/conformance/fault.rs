@@ -228,7 +228,7 @@ impl<S> FaultStore<S> {
             .collect()
     }
 
-    async fn around<T>(
+    async fn around<T: Send>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T, StoreError>> + Send,

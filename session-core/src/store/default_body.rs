@@ -81,8 +81,9 @@ pub(super) async fn rotate<S: SessionStore + ?Sized>(
         .await?;
 
     // The old record ends before the new one gets its life: a crash here costs the session, never leaves two. The
-    // compare-and-swap also sees a writer or a logout that came in since the load.
-    let past = now.saturating_sub(Duration::from_secs(1));
+    // compare-and-swap also sees a writer or a logout that came in since the load. It ends long ago, so that a server
+    // whose clock lags does not serve the old key any more either.
+    let past = Timestamp::from_secs(0).min(now.saturating_sub(Duration::from_secs(1)));
     let nothing = Change::new(Payload::from_bytes(""), ExpiryChange::Set(past));
     match store.save(from, expected, nothing, now).await? {
         Saved::Stored(_) => {}
@@ -90,6 +91,9 @@ pub(super) async fn rotate<S: SessionStore + ?Sized>(
             store.delete(to).await?;
             return Ok(refused);
         }
+    }
+    if expires_at == full_life {
+        return Ok(Saved::Stored(version));
     }
     store
         .save(
