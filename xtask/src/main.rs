@@ -28,35 +28,48 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let command = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
-        Err(error) => {
-            console::complain(format_args!("error: {error}"));
-            console::complain("`cargo xtask --help` lists the commands and their options.");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(error) => return misunderstood(&error),
     };
-    match run(command) {
+    if let Command::Help(text) = command {
+        console::say(text.trim_end());
+        return ExitCode::SUCCESS;
+    }
+    let workspace = match Workspace::find() {
+        Ok(workspace) => workspace,
+        Err(error) => return failed(&*error),
+    };
+    if let Command::TestAll(options) = &command
+        && let Some(name) = &options.only
+        && let Err(error) = workspace.package(name)
+    {
+        return misunderstood(&*error);
+    }
+    match run(&workspace, command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            console::complain(format_args!("error: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&*error),
     }
 }
 
 /// `false` when the command did its work and the answer is no.
-fn run(command: Command) -> Result<bool> {
-    if let Command::Help(text) = command {
-        console::say(text.trim_end());
-        return Ok(true);
-    }
-    let workspace = Workspace::find()?;
+fn run(workspace: &Workspace, command: Command) -> Result<bool> {
     match command {
         Command::Help(_) => Ok(true),
-        Command::Demo(options) => demo::run(&workspace, options),
-        Command::TestAll(options) => test_all::run(&workspace, &options),
-        Command::Services(options) => service::run(&workspace, options),
-        Command::Tidy => tidy::run(&workspace),
-        Command::Bench(arguments) => bench::run(&workspace, &arguments),
+        Command::Demo(options) => demo::run(workspace, options),
+        Command::TestAll(options) => test_all::run(workspace, &options),
+        Command::Services(options) => service::run(workspace, options),
+        Command::Tidy => tidy::run(workspace),
+        Command::Bench(arguments) => bench::run(workspace, &arguments),
     }
+}
+
+fn misunderstood(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    console::complain(format_args!("error: {error}"));
+    console::complain("`cargo xtask --help` lists the commands and their options.");
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    console::complain(format_args!("error: {error}"));
+    ExitCode::FAILURE
 }
