@@ -1,4 +1,4 @@
-//! Django's sessions for Rust (being written).
+#![doc = include_str!("../docs/crate.md")]
 
 mod clock;
 mod key;

@@ -1,13 +1,10 @@
 //! Requests on one session at the same time: nothing is lost, nothing comes back.
-#![cfg(feature = "conformance")]
-
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::{Request, Site};
 use proptest::prelude::*;
 use session_core::conformance::{Call, FourMethodStore, Operation};
 use session_core::store::{Change, ExpiryChange, Saved, SessionStore};
@@ -15,7 +12,6 @@ use session_core::{
     Expiry, Limits, MemoryStore, Owner, Policy, SessionBase, SessionError, SessionKey,
     SessionManager,
 };
-use support::{Request, Site};
 
 async fn site_with_visitor() -> (Site, SessionKey) {
     let site = Site::new();

@@ -1,17 +1,13 @@
 //! What requests do to the store, and what their clients are told.
-#![cfg(feature = "conformance")]
-
-mod support;
-
 use std::time::{Duration, SystemTime};
 
+use crate::support::{Request, Site};
 use session_core::conformance::Operation;
 use session_core::store::{SessionStore, StoreError};
 use session_core::{
     Expiry, Field, Limits, Owner, Policy, Reissue, Renewal, SessionBase, SessionData, SessionError,
     SessionKey,
 };
-use support::{Request, Site};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -23,6 +19,9 @@ enum Brings {
     UnknownKey,
     LiveKey,
 }
+
+/// Something that an application does, and its name.
+type Deed = (&'static str, fn(&SessionBase));
 
 /// One row: what the client brings, what the application does, the outcome after a 2xx and after a 5xx, the store's calls
 /// for each, and whether the visitor's record lives afterwards.
@@ -569,7 +568,7 @@ async fn djangos_methods_mark_what_django_marks() {
     };
     assert_eq!(marks(&fresh()), (false, false));
     #[rustfmt::skip]
-    let reads: &[(&str, fn(&SessionBase))] = &[
+    let reads: &[Deed] = &[
         ("get", |session| drop(session.get::<u32>("a"))),
         ("contains_key", |session| assert!(!session.contains_key("a"))),
         ("keys", |session| assert!(session.keys().is_empty())),
@@ -586,7 +585,7 @@ async fn djangos_methods_mark_what_django_marks() {
         assert_eq!(marks(&session), (true, false), "{does}");
     }
     #[rustfmt::skip]
-    let writes: &[(&str, fn(&SessionBase))] = &[
+    let writes: &[Deed] = &[
         ("set", |session| session.set("a", &1).unwrap()),
         ("get_or_insert_with", |session| assert_eq!(session.get_or_insert_with("a", || 1).unwrap(), 1)),
         ("set_all", |session| session.set_all(&std::collections::BTreeMap::from([("a", 1)])).unwrap()),

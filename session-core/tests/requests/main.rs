@@ -1,0 +1,13 @@
+//! Requests on sessions, without HTTP: what they store, what their clients are told, and how they get along.
+#![cfg(feature = "conformance")]
+
+#[cfg(test)]
+mod expiry_laws;
+#[cfg(test)]
+mod manager;
+#[cfg(test)]
+mod merge;
+#[cfg(test)]
+mod no_secret_is_printed;
+#[cfg(test)]
+mod support;
