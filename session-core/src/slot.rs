@@ -99,6 +99,18 @@ impl SessionSlot {
     /// Each write to the store has happened or not. A client that never learned of a new key leaves an orphan that
     /// expires.
     pub async fn commit(&self, completion: Completion) -> Result<Outcome, SessionError> {
+        let outcome = self.commit_open(completion).await;
+        self.close();
+        outcome
+    }
+
+    /// Tells the slot that the response's headers are out, or never will be: from now on, what would need a new key is
+    /// [`SessionError::HeadersSent`]. For requests that end without a commit; [`commit`](Self::commit) does it by itself.
+    pub fn close(&self) {
+        self.0.lock().headers_sent = true;
+    }
+
+    async fn commit_open(&self, completion: Completion) -> Result<Outcome, SessionError> {
         let is_asked = self.0.is_asked();
         if !is_asked {
             let renews = self.0.renews_unasked() && !self.0.lock().candidates.is_empty();
@@ -116,12 +128,11 @@ impl SessionSlot {
             let base = state.base();
             state.show(base);
         }
-        let stored = self
-            .0
+        self.0
             .store(Selection::All, |_| Ok(Effect::Plain(())))
-            .await;
-        self.0.lock().headers_sent = true;
-        stored?;
+            .await?;
+        // Before the outcome is read: what a task of the request creates from here on could no longer be told.
+        self.close();
         Ok(self.outcome(is_asked))
     }
 

@@ -1,0 +1,54 @@
+//! Sessions as axum extractors, errors as axum responses.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum_core::body::Body;
+use axum_core::extract::FromRequestParts;
+use axum_core::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+
+use crate::error::{Error, client_text};
+use crate::session::{LazySession, Session};
+
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_extensions(&parts.extensions).await
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for LazySession {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_extensions(&parts.extensions)
+    }
+}
+
+/// [`status`](Error::status), a fixed text, and the error in the extensions as an `Arc<Error>`. The log gets the chain.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        self.log(status);
+        let mut response = (status, client_text(status)).into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Gives a response the fixed text for its status, if its body is axum's. Of other bodies the layer knows how to make an
+/// empty one, and no more.
+pub(crate) fn explain<B: 'static>(response: &mut http::Response<B>) {
+    let text = client_text(response.status());
+    if let Some(body) = (response.body_mut() as &mut dyn Any).downcast_mut::<Body>() {
+        *body = Body::from(text);
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Reads our cookie from `Cookie` headers and writes the one `Set-Cookie`, without a jar.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::config::CookieConfig;
+use crate::error::Error;
+
+/// The values that a `Cookie` header has for `name`, in order. One pass; whatever is not a pair is passed over.
+///
+/// Servers see what any client cares to send, so that this is laxer than the grammar: blanks around names and values are
+/// ignored, one pair of quotes around a value is removed, and bytes outside of ASCII are nobody's concern but the
+/// value's owner's.
+pub(crate) fn values<'a>(header: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    header
+        .split(|byte| *byte == b';')
+        .filter_map(move |pair| value_of(pair, name))
+}
+
+fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let pair = pair.trim_ascii();
+    let rest = pair.strip_prefix(name)?.trim_ascii_start();
+    let value = rest.strip_prefix(b"=")?.trim_ascii_start();
+    let unquoted = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""));
+    Some(unquoted.unwrap_or(value))
+}
+
+/// The header that makes the client send `value` from now on. Marked as sensitive, so that `Debug` does not show it.
+pub(crate) fn issue(
+    cookie: &CookieConfig,
+    value: &str,
+    max_age: Option<Duration>,
+) -> Result<HeaderValue, Error> {
+    // RFC 6265 section 4.1.1: what would end the value, or be changed on the way.
+    let is_sound = value
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte));
+    if !is_sound {
+        return Err(Error::InvalidCookie {
+            advice: "what the session's codec gives the client to keep is not a cookie's value",
+        });
+    }
+    let name = cookie.name();
+    let attributes = cookie.attributes();
+    let mut text = String::with_capacity(name.len() + value.len() + attributes.len() + 32);
+    text.push_str(name);
+    text.push('=');
+    text.push_str(value);
+    text.push_str(attributes);
+    if let Some(max_age) = max_age {
+        text.push_str("; Max-Age=");
+        text.push_str(&max_age.as_secs().to_string());
+    }
+    Ok(sensitive(text))
+}
+
+/// The header that makes the client forget the cookie: the same name, path and domain, since another one would not be
+/// replaced, and the same attributes, since browsers refuse to let a cookie without `Secure` replace one that has it.
+pub(crate) fn removal(cookie: &CookieConfig) -> HeaderValue {
+    let name = cookie.name();
+    let attributes = cookie.attributes();
+    sensitive(format!(
+        "{name}={attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+    ))
+}
+
+/// Whether a `Set-Cookie` header sets the cookie `name`.
+pub(crate) fn sets(header: &HeaderValue, name: &str) -> bool {
+    let pair = header
+        .as_bytes()
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
+    value_of(pair, name.as_bytes()).is_some()
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names, attributes and values are checked to be printable ASCII before they get here"
+)]
+fn sensitive(text: String) -> HeaderValue {
+    let mut header = HeaderValue::try_from(text).expect("printable ASCII is a header's value");
+    header.set_sensitive(true);
+    header
+}

@@ -1,0 +1,109 @@
+//! What can go wrong between a handler and its session, and what a client is told of it.
+
+use std::fmt;
+
+use http::StatusCode;
+use session_core::SessionError;
+
+/// What handlers return: `async fn handler(session: Session) -> session_http::Result<String>`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why there is no session, or why it could not be used.
+///
+/// As a response it is [`status`](Self::status) and a fixed text, which tells the client nothing else. What happened is
+/// for the log, which gets the whole chain, and for outer layers, which find an `Arc<session_http::Error>` in the
+/// response's extensions. No part of it holds a session's key or data.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The session could not be read, changed or stored.
+    #[error("the session can't be used")]
+    Session(#[from] SessionError),
+    /// A handler asked for the session, and no [`SessionLayer`](crate::SessionLayer) has seen the request.
+    #[error(
+        "no `session_http::SessionLayer` has seen this request: add it after the routes that need it, since `Router::layer` \
+         and `Router::route_layer` apply only to routes that were added before; in a `ServiceBuilder`, put it above whatever \
+         asks for the session"
+    )]
+    MissingLayer,
+    /// A cookie's configuration is not valid, or contradicts itself.
+    #[error("the session cookie is not configured correctly: {advice}")]
+    #[non_exhaustive]
+    InvalidCookie {
+        /// What is wrong, and what to do about it.
+        advice: &'static str,
+    },
+}
+
+impl Error {
+    /// The status to answer with.
+    ///
+    /// | error | status |
+    /// | --- | --- |
+    /// | the store can't be asked ([`SessionError::is_unavailable`]) | 503 |
+    /// | [`SessionError::Interrupted`] | 409 |
+    /// | [`SessionError::InvalidHandle`] | 400 |
+    /// | [`SessionError::NoOwner`] | 403 |
+    /// | everything else | 500 |
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use session_http::{Error, SessionError};
+    ///
+    /// assert_eq!(Error::from(SessionError::Interrupted).status(), StatusCode::CONFLICT);
+    /// assert_eq!(Error::MissingLayer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    /// ```
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Session(error) if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Session(SessionError::Interrupted) => StatusCode::CONFLICT,
+            Self::Session(SessionError::InvalidHandle) => StatusCode::BAD_REQUEST,
+            Self::Session(SessionError::NoOwner) => StatusCode::FORBIDDEN,
+            Self::Session(_) | Self::MissingLayer | Self::InvalidCookie { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// Tells the log, where somebody can do something about it. A client's own doing is no error of the server.
+    pub(crate) fn log(&self, status: StatusCode) {
+        let chain = Chain(self);
+        if status.is_server_error() {
+            tracing::error!(status = status.as_u16(), error = %chain, "a request failed over its session");
+        } else {
+            tracing::debug!(status = status.as_u16(), error = %chain, "a request was refused over its session");
+        }
+    }
+}
+
+/// The fixed text that a client gets.
+#[cfg(feature = "axum")]
+pub(crate) fn client_text(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            "The service is not available at the moment. Please try again.\n"
+        }
+        StatusCode::CONFLICT => {
+            "Your session ended while this request was being answered. Please start again.\n"
+        }
+        StatusCode::FORBIDDEN => "Please log in first.\n",
+        _ if status.is_client_error() => "This request can't be answered. Please start again.\n",
+        _ => "Something went wrong on the server.\n",
+    }
+}
+
+/// An error and its causes in one line, since not every subscriber prints causes.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! One request and its response: what is asked of the session's core, and what becomes of the response's headers. Knows
+//! HTTP and no framework; every adapter calls it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use session_core::adapter::{Completion, Outcome};
+use session_core::store::StoreError;
+use session_core::{Renewal, SessionError};
+
+use crate::config::{Interruption, Setup};
+use crate::cookie;
+use crate::error::{Chain, Error};
+use crate::headers;
+use crate::request::Carried;
+
+/// What the core answered to a commit.
+pub(crate) type Committed = Result<Outcome, SessionError>;
+/// A commit under way.
+pub(crate) type Commit = Pin<Box<dyn Future<Output = Committed> + Send>>;
+
+/// One request, from its arrival until its response is ready.
+///
+/// Dropped before that, because the handler panicked or the client is gone, it stores nothing; and what the request's
+/// tasks still do with the session leads to no key that nobody is told of.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    carried: Carried,
+    is_safe: bool,
+    is_in_the_clear: bool,
+    is_asked: bool,
+}
+
+/// What is sent in place of the handler's response.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) error: Error,
+}
+
+impl Exchange {
+    /// Takes what the session needs from a request, and puts into it what the handler finds its session by. `None` if a
+    /// layer around this one has done so under the same name.
+    pub(crate) fn begin<B>(setup: &Arc<Setup>, request: &mut Request<B>) -> Option<Self> {
+        let outer = request.extensions().get::<Carried>();
+        if outer.is_some_and(|outer| outer.serves(setup.cookie.name())) {
+            return None;
+        }
+        let outer = outer.cloned();
+        let is_safe = request.method().is_safe();
+        let is_in_the_clear = setup.is_in_the_clear(request.uri(), request.headers());
+        let carried = Carried::new(setup, request.headers_mut(), outer);
+        request.extensions_mut().insert(carried.clone());
+        Some(Self {
+            carried,
+            is_safe,
+            is_in_the_clear,
+            is_asked: false,
+        })
+    }
+
+    /// Stores what the request did, now that its status is known. `None`: there is nothing to store, and the response is
+    /// ready as it is.
+    pub(crate) fn commit(&mut self, status: StatusCode) -> Option<Commit> {
+        let Carried(carried) = &self.carried;
+        let slot = carried.settle().cloned();
+        self.is_asked = slot.is_some();
+        let renews_unasked = || {
+            let policy = carried.setup().manager.policy();
+            (policy.renewal() == Renewal::EveryRequest && carried.has_cookies())
+                .then(|| carried.new_slot())
+        };
+        let slot = slot.or_else(renews_unasked)?;
+        let completion = if status.is_server_error() {
+            Completion::ServerError
+        } else {
+            Completion::Success
+        };
+        Some(Box::pin(async move { slot.commit(completion).await }))
+    }
+
+    /// Tells the client and the caches, or that the handler's response must not be sent.
+    pub(crate) fn finish(
+        self,
+        committed: Committed,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Box<Refusal>> {
+        let setup = self.carried.0.setup();
+        match committed {
+            Ok(Outcome::Untouched) => Ok(()),
+            Ok(Outcome::Issue { value, max_age, .. }) => {
+                if self.is_in_the_clear {
+                    setup.warn_of_plain_http();
+                }
+                let cookie = cookie::issue(&setup.cookie, value.expose_secret(), max_age);
+                cookie
+                    .map(|cookie| hand_out(setup, cookie, headers))
+                    .map_err(|error| Box::new(Refusal::of(error)))
+            }
+            Ok(Outcome::Revoke) => {
+                hand_out(setup, cookie::removal(&setup.cookie), headers);
+                Ok(())
+            }
+            Ok(_) => {
+                mark_as_used(headers);
+                Ok(())
+            }
+            Err(error) if !self.is_asked => {
+                // The response owes nothing to the session, and the next request renews it as well.
+                tracing::warn!(error = %Chain(&error), "a session that nobody asked for could not be renewed");
+                Ok(())
+            }
+            Err(SessionError::Interrupted)
+                if self.is_safe && setup.interruption == Interruption::ConflictUnlessSafe =>
+            {
+                tracing::debug!(
+                    "a session ended under a request with a safe method, whose changes are dropped"
+                );
+                mark_as_used(headers);
+                Ok(())
+            }
+            Err(error) => Err(Box::new(self.refuse(error))),
+        }
+    }
+
+    fn refuse(&self, error: SessionError) -> Refusal {
+        let setup = self.carried.0.setup();
+        let is_interrupted = matches!(error, SessionError::Interrupted);
+        // The row is gone, although a copy may still be read: the client must not present its key again.
+        let is_deleted = matches!(error, SessionError::Store(StoreError::DeletedWithin { .. }));
+        let mut refusal = Refusal::of(error.into());
+        if is_interrupted && setup.interruption == Interruption::BadRequest {
+            refusal.status = StatusCode::BAD_REQUEST;
+        }
+        if is_deleted {
+            hand_out(setup, cookie::removal(&setup.cookie), &mut refusal.headers);
+        }
+        refusal
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(slot) = self.carried.0.settle() {
+            slot.close();
+        }
+    }
+}
+
+impl Refusal {
+    fn of(error: Error) -> Self {
+        Self {
+            status: error.status(),
+            headers: HeaderMap::new(),
+            error,
+        }
+    }
+}
+
+/// A response that tells the client what to send from now on.
+fn hand_out(setup: &Setup, cookie: HeaderValue, headers: &mut HeaderMap) {
+    let name = setup.cookie.name();
+    if headers::set_cookie(headers, name, cookie) {
+        tracing::warn!(
+            cookie = name,
+            "a handler set a cookie of the session's name, which was removed: give it another name"
+        );
+    }
+    headers::vary_by_cookie(headers);
+    headers::make_private(headers);
+}
+
+/// A response that depends on what the client sent.
+fn mark_as_used(headers: &mut HeaderMap) {
+    headers::vary_by_cookie(headers);
+    if headers::forbid_sharing(headers) {
+        tracing::warn!(
+            "a response that was made from a session said that shared caches may store it: `public` and `s-maxage` were removed"
+        );
+    }
+}
