@@ -38,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestAll) -> Result<bool> {
     };
     run.formatting();
     run.tidy();
+    run.builds();
     run.lints();
     run.docs();
     run.tests();
@@ -84,6 +85,20 @@ impl Run<'_> {
                 let reason = format!("{} findings, see above", result.findings.len());
                 Row::failed(name, result.took, reason)
             });
+        }
+    }
+
+    /// Each library as its users build it: alone, and without what the tests' dependencies switch on.
+    fn builds(&mut self) {
+        for package in self.packages.clone() {
+            if !package.is_library {
+                continue;
+            }
+            for set in package.feature_sets() {
+                let command = self.on(package, "check", &set);
+                let name = format!("check: {} ({})", package.name, set.label);
+                self.checks.run(&name, &command, Counting::TheCommand);
+            }
         }
     }
 

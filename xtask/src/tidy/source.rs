@@ -17,14 +17,13 @@ const UNFINISHED: [&str; 5] = [
 const CANCEL_SAFETY: &str = "# Cancel safety";
 const ERRORS: &str = "# Errors";
 
-/// The first line says what the file decides.
+/// The first line says what the file decides, or takes in the text that does.
 pub(super) fn module_docs(file: &File) -> Vec<Finding> {
-    let is_documented = file
-        .text
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("//! "))
-        .is_some_and(|docs| !docs.trim().is_empty());
+    let first = file.text.lines().next().unwrap_or_default();
+    let is_documented = first
+        .strip_prefix("//! ")
+        .is_some_and(|docs| !docs.trim().is_empty())
+        || first.starts_with("#![doc = include_str!(");
     if !file.is_rust() || is_documented {
         return Vec::new();
     }
@@ -158,7 +157,12 @@ mod tests {
             let findings = module_docs(&file(LIBRARY, text));
             assert_eq!(lines(&findings), [1], "{text:?}");
         }
-        assert!(module_docs(&file(LIBRARY, "//! Decides.\n")).is_empty());
+        for text in [
+            "//! Decides.\n",
+            "#![doc = include_str!(\"../docs/crate.md\")]\n",
+        ] {
+            assert!(module_docs(&file(LIBRARY, text)).is_empty(), "{text:?}");
+        }
         assert!(module_docs(&file("README.md", "Text.\n")).is_empty());
     }
 
