@@ -1,5 +1,6 @@
 //! Names of values, with the type that belongs to them.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -82,18 +83,18 @@ impl<T> AsRef<str> for Field<T> {
 }
 
 /// What names a value of type `T`: a string names a value of any type, a [`Field<T>`] only of its own.
-pub trait Name<T: ?Sized>: Send + Sync + sealed::Sealed {
+pub trait Name<T>: Send + Sync + sealed::Sealed {
     /// The name's text.
     fn text(&self) -> &str;
 }
 
-impl<T: ?Sized> Name<T> for &str {
+impl<T> Name<T> for &str {
     fn text(&self) -> &str {
         self
     }
 }
 
-impl<T: ?Sized> Name<T> for &String {
+impl<T> Name<T> for &String {
     fn text(&self) -> &str {
         self.as_str()
     }
@@ -106,6 +107,37 @@ impl<T> Name<T> for Field<T> {
 }
 
 impl<T> Name<T> for &Field<T> {
+    fn text(&self) -> &str {
+        self.name
+    }
+}
+
+/// What names a value that may be set to a `V`: a string may be set to anything, a [`Field<T>`] to whatever a `T` can be
+/// borrowed as, such as a `Field<String>` to a `str`.
+pub trait NameOf<V: ?Sized>: sealed::Sealed {
+    /// The name's text.
+    fn text(&self) -> &str;
+}
+
+impl<V: ?Sized> NameOf<V> for &str {
+    fn text(&self) -> &str {
+        self
+    }
+}
+
+impl<V: ?Sized> NameOf<V> for &String {
+    fn text(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl<T: Borrow<V>, V: ?Sized> NameOf<V> for Field<T> {
+    fn text(&self) -> &str {
+        self.name
+    }
+}
+
+impl<T: Borrow<V>, V: ?Sized> NameOf<V> for &Field<T> {
     fn text(&self) -> &str {
         self.name
     }

@@ -36,7 +36,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use data::SessionData;
 pub use error::SessionError;
 pub use expiry::Expiry;
-pub use field::{Field, Name};
+pub use field::{Field, Name, NameOf};
 pub use key::{KeyPolicy, SessionHandle, SessionKey};
 pub use manager::SessionManager;
 pub use memory::MemoryStore;

@@ -227,8 +227,10 @@ impl<S> FaultStore<S> {
             .filter_map(|rule| rule.meets(operation).then(|| rule.fault.clone()))
             .collect()
     }
+}
 
-    async fn around<T: Send>(
+impl<S: SessionStore> FaultStore<S> {
+    async fn around<T>(
         &self,
         operation: Operation,
         work: impl Future<Output = Result<T, StoreError>> + Send,

@@ -9,7 +9,7 @@ use crate::change::{Entry, Modifier, Selection};
 use crate::commit::Effect;
 use crate::data::{RawJson, SessionData};
 use crate::error::SessionError;
-use crate::field::Name;
+use crate::field::{Name, NameOf};
 use crate::session::SessionBase;
 use crate::state::check_limits;
 
@@ -41,14 +41,25 @@ impl SessionBase {
 
     /// Sets `name` to `value`. If another request sets the same name, the later commit wins.
     ///
+    /// ```
+    /// # use session_core::{Field, MemoryStore, SessionError, SessionManager};
+    /// # let session = SessionManager::new(MemoryStore::new()).start();
+    /// const NAME: Field<String> = Field::new("from_name");
+    ///
+    /// session.set(NAME, "Ada")?;
+    /// session.set("visits", &3)?;
+    /// assert!(matches!(session.set("_mine", &3), Err(SessionError::ReservedName { .. })));
+    /// # Ok::<(), SessionError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`SessionError::NotSerializable`], [`SessionError::ReservedName`], or the limit that would be exceeded. Nothing is
     /// changed then; there are no surprises left for the commit.
-    pub fn set<T: Serialize + ?Sized>(
+    pub fn set<V: Serialize + ?Sized>(
         &self,
-        name: impl Name<T>,
-        value: &T,
+        name: impl NameOf<V>,
+        value: &V,
     ) -> Result<(), SessionError> {
         let name = name.text();
         self.check_name(name)?;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::conformance::broken::{Broken, ensure, ensure_eq};
 use crate::conformance::clause::setting::{
-    END, NOW, at, change, data, dead, key, label, live, new, payload, stored, together,
+    END, NOW, at, change, data, dead, key, label, let_others_go, live, new, payload, stored,
+    together,
 };
 use crate::conformance::fixture::{BoxFuture, Store, Stores};
 use crate::key::StoreKey;
@@ -485,9 +486,7 @@ pub(in crate::conformance) async fn end_misses_nobody_who_logged_in_before_it_be
         calls.push(Box::pin({
             let (store, ada) = (Arc::clone(&store), ada.clone());
             async move {
-                for _ in 0..round {
-                    tokio::task::yield_now().await;
-                }
+                let_others_go(round).await;
                 let before = logged_in
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -583,9 +582,7 @@ pub(in crate::conformance) async fn nobody_escapes_end_by_rotating(
         calls.push(Box::pin({
             let (store, ada) = (Arc::clone(&store), ada.clone());
             async move {
-                for _ in 0..round {
-                    tokio::task::yield_now().await;
-                }
+                let_others_go(round).await;
                 index(&store)?.end(&ada, spared).await?;
                 Ok(())
             }

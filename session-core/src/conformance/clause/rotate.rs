@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::clock::Timestamp;
 use crate::conformance::broken::{Broken, chain, ensure, ensure_eq};
 use crate::conformance::clause::setting::{
-    END, NOW, at, change, data, dead, key, label, live, new, payload, second, stored, together,
+    END, NOW, at, change, data, dead, key, label, let_others_go, live, new, payload, second,
+    stored, together,
 };
-use crate::conformance::fixture::{Store, Stores};
+use crate::conformance::fixture::{BoxFuture, Store, Stores};
 use crate::key::StoreKey;
 use crate::owner::Owner;
 use crate::record::{Change, ExpiryChange, NewRecord, Saved};
@@ -336,6 +336,8 @@ pub(in crate::conformance) async fn of_a_rotate_and_a_save_one_wins(
             let (store, from, to) = (Arc::clone(&store), from.clone(), to.clone());
             let version = version.clone();
             async move {
+                // Now the one, now the other is a little later.
+                let_others_go(if round % 2 == n { round } else { 0 }).await;
                 if n == 0 {
                     store
                         .rotate(&from, &version, &to, change("rotated"), NOW)
@@ -395,52 +397,62 @@ pub(in crate::conformance) async fn a_rotate_against_a_delete_leaves_no_second_s
         let rotate = {
             let (store, from, to) = (Arc::clone(&store), from.clone(), to.clone());
             async move {
-                let rotated = store
-                    .rotate(&from, &version, &to, change("after"), NOW)
-                    .await;
-                rotated.map(Some)
+                let change = change("after");
+                let rotated = store.rotate(&from, &version, &to, change, NOW).await?;
+                Ok::<_, Broken>(Answer::Rotated(rotated))
             }
         };
         let delete = {
-            let (store, from) = (Arc::clone(&store), from.clone());
+            let (store, from, to) = (Arc::clone(&store), from.clone(), to.clone());
             async move {
-                tokio::task::yield_now().await;
-                store.delete(&from).await.map(|_| None)
+                let_others_go(round).await;
+                store.delete(&from).await?;
+                let moved = store.load(&to, NOW).await?.is_some();
+                Ok(Answer::Deleted { moved })
             }
         };
-        let calls: [crate::conformance::fixture::BoxFuture<_>; 2] =
-            [Box::pin(rotate), Box::pin(delete)];
-        let answers: Result<Vec<Option<Saved>>, StoreError> =
-            together(calls).await?.into_iter().collect();
-        let rotated = answers?.into_iter().flatten().next();
-        judge_rotate_against_delete(&store, &from, &to, rotated, NOW).await?;
+        let calls: [BoxFuture<_>; 2] = [Box::pin(rotate), Box::pin(delete)];
+        let answers: Result<Vec<Answer>, Broken> = together(calls).await?.into_iter().collect();
+        judge_rotate_against_delete(&store, &from, &to, &answers?).await?;
     }
     Ok(())
+}
+
+/// How a call in the race ended.
+enum Answer {
+    Rotated(Saved),
+    /// Whether the session was under its new key when the delete had returned.
+    Deleted {
+        moved: bool,
+    },
 }
 
 async fn judge_rotate_against_delete(
     store: &Store,
     from: &StoreKey,
     to: &StoreKey,
-    rotated: Option<Saved>,
-    now: Timestamp,
+    answers: &[Answer],
 ) -> Result<(), Broken> {
     let what = "a session is served under the key that was logged out";
-    dead(store, from, now, what).await?;
-    match rotated {
-        Some(Saved::Stored(_)) => {
+    dead(store, from, NOW, what).await?;
+    match answers {
+        [Answer::Rotated(Saved::Stored(_)), Answer::Deleted { moved }] => {
+            ensure!(
+                *moved,
+                "a logout had ended the session, and a slower rotate made a new one of it"
+            );
             let what = "a rotate that was faster than a delete has no session";
-            live(store, to, now, what).await?;
+            live(store, to, NOW, what).await?;
         }
-        Some(Saved::Gone) => {
+        [Answer::Rotated(Saved::Gone), Answer::Deleted { .. }] => {
             let what =
                 "a logout was faster than a rotate, and the session lives on under the new key";
-            dead(store, to, now, what).await?;
+            dead(store, to, NOW, what).await?;
         }
-        other => {
-            return Err(Broken::new(format!(
-                "a rotate against a delete is stored or Gone; found {other:?}"
-            )));
+        _others => {
+            return Err(Broken::new(
+                "a rotate against a delete is a Conflict: it is stored, or the session is Gone",
+            ));
         }
     }
     Ok(())

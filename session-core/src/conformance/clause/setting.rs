@@ -138,6 +138,13 @@ where
     Ok(answers)
 }
 
+/// Lets others go first, so that races over many rounds meet at different moments.
+pub(super) async fn let_others_go(times: u64) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The store still works: for somebody else, whatever became of the record in question.
 pub(super) async fn serves(store: &Store, n: u64, after: impl fmt::Display) -> Result<(), Broken> {
     let key = key(n);
