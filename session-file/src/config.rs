@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::claim;
 use crate::error::Error;
-use crate::layout::Folder;
 use crate::store::FileStore;
 
 /// When what was written is forced onto the disk.
@@ -105,6 +105,6 @@ impl FileStoreConfig {
             sync,
             timeout,
         } = self;
-        Ok(FileStore::new(Folder::open(&path, sync)?, sync, timeout))
+        Ok(FileStore::new(claim::open(&path, sync)?, sync, timeout))
     }
 }

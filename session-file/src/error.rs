@@ -19,9 +19,10 @@ pub enum Error {
         /// The folder's path.
         path: PathBuf,
     },
-    /// Other users may enter the folder. Sessions are nobody else's business.
+    /// Other users may enter a session folder, or write to an empty one. Sessions are nobody else's business. (An empty folder
+    /// that others may only read is closed and used.)
     #[error(
-        "{} may be entered by other users (its mode is {mode:03o}): run `chmod 700` on it",
+        "{} is open to other users (its mode is {mode:03o}): run `chmod 700` on it",
         path.display()
     )]
     #[non_exhaustive]

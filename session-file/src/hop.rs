@@ -106,6 +106,7 @@ impl Shared {
         // Another process can't wake us. It holds the lock for a write or two, so that the first wait mostly suffices.
         const WAIT_MAX: Duration = Duration::from_millis(8);
         let mut wait = Duration::from_millis(1);
+        let mut was_busy = false;
 
         let late = || StoreError::unavailable(NAME, operation, Late::Locked(self.path()));
         let mut turns = timeout_at(deadline, self.turns(stripes))
@@ -117,15 +118,19 @@ impl Shared {
                 .hop(operation, Some(deadline), move || {
                     shared.attempt(operation, stripes, turns, work)
                 })
-                .await?;
+                .await;
             (work, turns) = match attempt {
-                Attempt::Done(result) => return result,
-                Attempt::Busy(work, turns) => (work, turns),
+                Ok(Attempt::Done(result)) => return result,
+                Ok(Attempt::Busy(work, turns)) => (work, turns),
+                // The time went by with waiting, even if it ended in a hop.
+                Err(_) if was_busy && Instant::now() >= deadline => return Err(late()),
+                Err(error) => return Err(error),
             };
+            was_busy = true;
+            sleep(wait).await;
             if Instant::now() >= deadline {
                 return Err(late());
             }
-            sleep(wait).await;
             wait = (wait * 2).min(WAIT_MAX);
         }
     }

@@ -1,21 +1,19 @@
-//! Where things are in the folder, and whether the folder may be used at all.
+//! Where things are in the folder.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use session_core::store::StoreKey;
 
 use crate::config::SyncPolicy;
-use crate::error::Error;
 use crate::lock::Lock;
 
 /// Says that a folder is ours. Without it a folder is somebody else's, or its disk is not mounted.
-const MARKER: &str = "session-file";
-const MARKER_TEXT: &str = "session-file folder, layout 1\n";
+pub(crate) const MARKER: &str = "session-file";
 const RECORDS: &str = "records";
 const LOCKS: &str = "locks";
 /// What a temporary file's name ends with. A dot is in no store key.
@@ -47,30 +45,13 @@ pub(crate) struct Place {
 }
 
 impl Folder {
-    /// Opens or makes the folder, and checks that it is ours alone.
-    pub(crate) fn open(path: &Path, sync: SyncPolicy) -> Result<Self, Error> {
-        let failed = |source| Error::io(path, source);
-        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            Ok(()) => {}
-            Err(error) if is_in_the_way(&error) => {
-                let path = path.to_owned();
-                return Err(Error::NotAFolder { path });
-            }
-            Err(error) => return Err(failed(error)),
-        }
-        // From here on the folder stays the same one, whatever becomes of the working directory.
-        let path = path.canonicalize().map_err(failed)?;
-        let contents = check(&path)?;
-        claim(&path, contents, sync)?;
-        let folder = Self { path };
-        folder
-            .furnish(sync)
-            .map_err(|source| Error::io(&folder.path, source))?;
-        Ok(folder)
+    /// The folder at `path`, which is there and ours.
+    pub(crate) const fn at(path: PathBuf) -> Self {
+        Self { path }
     }
 
     /// Makes what belongs into the folder, unless it is there.
-    fn furnish(&self, sync: SyncPolicy) -> io::Result<()> {
+    pub(crate) fn furnish(&self, sync: SyncPolicy) -> io::Result<()> {
         for name in [LOCKS, RECORDS] {
             make_folder(&self.path.join(name))?;
         }
@@ -198,115 +179,6 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
             }
         }
         made => made,
-    }
-}
-
-fn is_in_the_way(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
-    )
-}
-
-/// Whether the folder can be ours, before anything is written into it.
-fn check(path: &Path) -> Result<Contents, Error> {
-    let failed = |source| Error::io(path, source);
-    let path = path.to_owned();
-    let found = fs::metadata(&path).map_err(failed)?;
-    let mode = found.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(Error::TooOpen { path, mode });
-    }
-    match contents(&path) {
-        Ok(Contents::Newer) => Err(Error::Newer { path }),
-        Ok(Contents::Foreign) => Err(Error::NotASessionFolder { path }),
-        Ok(contents) => Ok(contents),
-        // Its owner could read it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && mode == 0o700 => {
-            let owner = found.uid();
-            Err(Error::NotOurs { path, owner })
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Proves that we can write and that the folder belongs to us: a file that we make has our own id, without a system call
-/// for which this crate would need unsafe code. In a new folder that file is the marker, which comes before all else.
-fn claim(path: &Path, contents: Contents, sync: SyncPolicy) -> Result<(), Error> {
-    let failed = |source| Error::io(path, source);
-    let new = contents == Contents::Empty;
-    let probe = if new {
-        path.join(MARKER)
-    } else {
-        temporary(path)
-    };
-    let us = match write_new(&probe, MARKER_TEXT, sync) {
-        Ok(us) => us,
-        // Another process is setting the same folder up.
-        Err(error) if new && error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    let owner = fs::metadata(path).map_err(failed)?.uid();
-    if us != owner || !new {
-        fs::remove_file(&probe).map_err(failed)?;
-    }
-    if us == owner {
-        Ok(())
-    } else {
-        let path = path.to_owned();
-        Err(Error::NotOurs { path, owner })
-    }
-}
-
-/// Writes a new file for us alone, and says whose it is.
-fn write_new(path: &Path, text: &str, sync: SyncPolicy) -> io::Result<u32> {
-    let mut file: File = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| sync.file(&file))
-        .and_then(|()| file.metadata());
-    if written.is_err() {
-        // The first error says what is wrong; a second one would say the same.
-        drop(fs::remove_file(path));
-    }
-    Ok(written?.uid())
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contents {
-    Empty,
-    Ours,
-    Newer,
-    Foreign,
-}
-
-fn contents(path: &Path) -> io::Result<Contents> {
-    if let Some(ours) = marked(path)? {
-        return Ok(ours);
-    }
-    for entry in fs::read_dir(path)? {
-        if !is_temporary(&entry?.file_name()) {
-            // Another process may have set the folder up since we looked for the marker, and that comes first.
-            return Ok(marked(path)?.unwrap_or(Contents::Foreign));
-        }
-    }
-    Ok(Contents::Empty)
-}
-
-fn marked(path: &Path) -> io::Result<Option<Contents>> {
-    match fs::read(path.join(MARKER)) {
-        Ok(text) if text == MARKER_TEXT.as_bytes() => Ok(Some(Contents::Ours)),
-        // An empty marker is one that is just being written, or what a power loss left of it.
-        Ok(text) if text.is_empty() => Ok(Some(Contents::Ours)),
-        Ok(text) if text.starts_with(b"session-file folder") => Ok(Some(Contents::Newer)),
-        Ok(_) => Ok(Some(Contents::Foreign)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(Some(Contents::Foreign)),
-        Err(error) => Err(error),
     }
 }
 

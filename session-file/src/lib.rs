@@ -5,6 +5,7 @@ compile_error!(
     "session-file is offered on Unix only: it relies on flock, on rename over an open file and on folder permissions. Use session-db with SQLite instead."
 );
 
+mod claim;
 mod config;
 mod error;
 mod format;

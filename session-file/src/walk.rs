@@ -175,6 +175,9 @@ impl FileStore {
     }
 }
 
+/// How far a session is followed. Nobody logs in so often while we look.
+const ROTATIONS_MAX: u32 = 64;
+
 /// What came of ending one session.
 enum Ended {
     Yes,
@@ -186,8 +189,8 @@ enum Ended {
 
 /// Ends the owner's sessions in all shards, in order.
 ///
-/// None escapes by rotating from a shard that is still to come into one that is done: where it was, it has left word where
-/// it went. The list of a shard's files is made under its lock, since a file that is replaced while a folder is read may
+/// None escapes by rotating from a shard that is still to come into one that is done, or that is new: where it was, it has
+/// left word where it went. The list of a shard's files is made under its lock, since a file that is replaced while a folder is read may
 /// otherwise be left out, by what POSIX promises.
 async fn end_all(
     shared: &Arc<Shared>,
@@ -199,16 +202,16 @@ async fn end_all(
     let list = move |shared: &Shared| shared.shards(operation);
     for shard in shared.unlocked(operation, None, list).await? {
         let stripes = Stripes::one(Stripe::of(&shard));
-        let (owner_here, shard_here) = (owner.clone(), shard.clone());
+        let owner_here = owner.clone();
         let candidates = shared
             .locked(
                 operation,
                 shared.deadline(),
                 stripes,
                 move |shared, held| {
-                    let keys = shared.keys(operation, &shard_here)?;
+                    let keys = shared.keys(operation, &shard)?;
                     drop(held);
-                    shared.to_end(operation, keys, &owner_here, &shard_here)
+                    shared.to_end(operation, keys, &owner_here)
                 },
             )
             .await?;
@@ -227,8 +230,6 @@ async fn chase(
     scope: &EndScope,
     mut key: StoreKey,
 ) -> Result<bool, StoreError> {
-    /// Nobody logs in so often while we look.
-    const ROTATIONS_MAX: u32 = 64;
     for _ in 0..ROTATIONS_MAX {
         let here = scope.contains(&key);
         let ended = if here {
@@ -349,23 +350,24 @@ impl Shared {
         Ok(records)
     }
 
-    /// Those keys where a session of `owner` is, or was before it went to a shard that is done.
+    /// Where the sessions of `owner` are by now that are or were at `keys`.
     fn to_end(
         &self,
         operation: &'static str,
         keys: Vec<StoreKey>,
         owner: &Owner,
-        shard: &Shard,
     ) -> Result<Vec<StoreKey>, StoreError> {
         let mut candidates = Vec::new();
-        for key in keys {
-            let candidate = match self.find_readable(operation, &key, Depth::Head)? {
-                Some(Found::Record(entry)) => entry.head.owner.as_ref() == Some(owner),
-                Some(Found::Moved { to, .. }) => Shard::of(&to) <= *shard,
-                _ => false,
-            };
-            if candidate {
-                candidates.push(key);
+        for mut key in keys {
+            for _ in 0..ROTATIONS_MAX {
+                match self.find_readable(operation, &key, Depth::Head)? {
+                    Some(Found::Moved { to, .. }) => key = to,
+                    Some(Found::Record(entry)) if entry.head.owner.as_ref() == Some(owner) => {
+                        candidates.push(key);
+                        break;
+                    }
+                    _ => break,
+                }
             }
         }
         Ok(candidates)
