@@ -15,7 +15,7 @@ pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
 pub use session::{LazySession, Session};
 pub use session_core::{
-    Expiry, Field, KeyPolicy, Limits, MemoryStore, Name, Owner, Policy, Reissue, Renewal,
+    Expiry, Field, KeyPolicy, Limits, MemoryStore, Name, NameOf, Owner, Policy, Reissue, Renewal,
     SessionBase, SessionData, SessionError, SessionHandle, SessionInfo, SessionKey, SessionManager,
 };
 pub use tower::layer::SessionLayer;

@@ -54,15 +54,18 @@ impl SessionLayer {
     /// | a client gets its key again | when it was created, rotated or re-timed | with every save ([`Reissue::OnSave`]) |
     /// | a request whose session ended under it | 409, or its response if its method is safe | 400 |
     ///
+    /// [`Renewal::EveryRequest`], Django's `SESSION_SAVE_EVERY_REQUEST`, stays if the manager's policy has it.
+    ///
     /// This brings Django's risk along: a slow response may put an old key back in the place of the one that a parallel
     /// log-in has just sent, and that visitor is logged out. And the cookie travels over plain HTTP as well: add
     /// [`with_cookie`](Self::with_cookie) behind this call for `Secure`.
     pub fn django_compatible(self) -> Self {
         self.with(|setup| {
-            let policy = setup.manager.policy().clone();
-            let policy = policy
-                .with_renewal(Renewal::OnSave)
-                .with_reissue(Reissue::OnSave);
+            let mut policy = setup.manager.policy().clone();
+            if policy.renewal() != Renewal::EveryRequest {
+                policy = policy.with_renewal(Renewal::OnSave);
+            }
+            policy = policy.with_reissue(Reissue::OnSave);
             setup.manager = setup.manager.clone().with_policy(policy);
             setup.cookie = CookieConfig::django();
             setup.interruption = Interruption::BadRequest;

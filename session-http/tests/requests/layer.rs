@@ -1,0 +1,583 @@
+//! The layer's settings: cookies, presets, what happens without it, and with two of it.
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::response::{AppendHeaders, IntoResponse};
+use axum::routing::get as on_get;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, HOST, SET_COOKIE, VARY};
+use session_core::store::Timestamp;
+use session_http::{
+    CookieConfig, CookieConfigBuilder, Error, Expiry, LazySession, Policy, SameSite, Session,
+    SessionLayer,
+};
+
+use crate::support::{Browser, CookieChange, IDLE, Site, cookie_of, get, send};
+
+/// The only `Set-Cookie`, with the key replaced by `KEY`.
+fn set_cookie(reply: &crate::support::Reply) -> String {
+    let mut all = reply.headers.get_all(SET_COOKIE).iter();
+    let header = all.next().expect("a cookie is set");
+    assert_eq!(all.next(), None, "a second cookie is set");
+    let text = header.to_str().unwrap();
+    assert!(
+        header.is_sensitive(),
+        "a `Debug` of the response shows the key"
+    );
+    let (name, rest) = text.split_once('=').unwrap();
+    match rest.split_once(';') {
+        Some(("", rest)) => format!("{name}=;{rest}"),
+        Some((_, rest)) => format!("{name}=KEY;{rest}"),
+        None => format!("{name}=KEY"),
+    }
+}
+
+async fn write_and_flush(layer: SessionLayer) -> (String, String) {
+    let name = layer_cookie_name(&layer);
+    let app = Router::new()
+        .route(
+            "/write",
+            on_get(async |session: Session| session.set("n", &1).is_ok().to_string()),
+        )
+        .route("/flush", on_get(async |session: Session| session.flush()))
+        .layer(layer);
+    let set = set_cookie(&send(&app, get("/write", None)).await);
+    let header = format!("{name}=anything");
+    let removed = set_cookie(&send(&app, get("/flush", Some(&header))).await);
+    (set, removed)
+}
+
+fn layer_cookie_name(layer: &SessionLayer) -> String {
+    let text = format!("{layer:?}");
+    let (_, rest) = text
+        .split_once("name: \"")
+        .expect("`Debug` shows the cookie's name");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn cookies_say_what_they_were_told_to_say() {
+    const GONE: &str = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+    const LONG: &str = "Max-Age=34560000";
+    let with = |builder: CookieConfigBuilder| builder.build().unwrap();
+    let build = CookieConfig::builder;
+    for (cookie, prefix) in [
+        (
+            CookieConfig::default(),
+            "__Host-sessionid=KEY; Path=/; HttpOnly; Secure; SameSite=Lax",
+        ),
+        (
+            with(build().with_name("id")),
+            "id=KEY; Path=/; HttpOnly; Secure; SameSite=Lax",
+        ),
+        (
+            with(
+                build()
+                    .with_name("__Secure-id")
+                    .with_domain("example.org")
+                    .with_path("/shop"),
+            ),
+            "__Secure-id=KEY; Path=/shop; Domain=example.org; HttpOnly; Secure; SameSite=Lax",
+        ),
+        (
+            with(
+                build()
+                    .with_same_site(SameSite::None)
+                    .with_partitioned(true),
+            ),
+            "__Host-sessionid=KEY; Path=/; HttpOnly; Secure; SameSite=None; Partitioned",
+        ),
+        (
+            with(
+                build()
+                    .with_name("id")
+                    .with_secure(false)
+                    .with_http_only(false),
+            ),
+            "id=KEY; Path=/; SameSite=Lax",
+        ),
+        (
+            with(build().with_same_site(SameSite::Strict)),
+            "__Host-sessionid=KEY; Path=/; HttpOnly; Secure; SameSite=Strict",
+        ),
+    ] {
+        let (set, removed) = write_and_flush(Site::new().layer().with_cookie(cookie)).await;
+        assert_eq!(set, format!("{prefix}; {LONG}"));
+        let prefix = prefix.replace("=KEY", "=");
+        assert_eq!(
+            removed,
+            format!("{prefix}; {GONE}"),
+            "another cookie is removed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn presets_change_the_cookie_as_they_say() {
+    let (set, removed) = write_and_flush(Site::new().layer().django_compatible()).await;
+    assert_eq!(
+        set,
+        "sessionid=KEY; Path=/; HttpOnly; SameSite=Lax; Max-Age=1209600"
+    );
+    assert!(
+        removed.starts_with("sessionid=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"),
+        "{removed}"
+    );
+
+    for (cookie, expected) in [
+        (
+            CookieConfig::builder(),
+            "sessionid=KEY; Path=/; HttpOnly; SameSite=Lax",
+        ),
+        (
+            CookieConfig::builder().with_name("__secure-id"),
+            "id=KEY; Path=/; HttpOnly; SameSite=Lax",
+        ),
+        (
+            CookieConfig::builder().with_name("id"),
+            "id=KEY; Path=/; HttpOnly; SameSite=Lax",
+        ),
+        (
+            CookieConfig::builder()
+                .with_same_site(SameSite::None)
+                .with_partitioned(true),
+            "sessionid=KEY; Path=/; HttpOnly; SameSite=Lax",
+        ),
+        (
+            CookieConfig::builder().with_same_site(SameSite::Strict),
+            "sessionid=KEY; Path=/; HttpOnly; SameSite=Strict",
+        ),
+    ] {
+        let layer = Site::new().layer().with_cookie(cookie.build().unwrap());
+        let (set, _) = write_and_flush(layer.with_insecure_plain_http()).await;
+        assert_eq!(set, format!("{expected}; Max-Age=34560000"));
+    }
+}
+
+#[test]
+fn what_browsers_refuse_is_refused_when_it_is_built() {
+    let build = CookieConfig::builder;
+    let long = "/".repeat(1025);
+    for (builder, word) in [
+        (build().with_name(""), "a name is made of"),
+        (build().with_name("a b"), "a name is made of"),
+        (build().with_name("a=b"), "a name is made of"),
+        (build().with_name("a;b"), "a name is made of"),
+        (build().with_name("é"), "a name is made of"),
+        (build().with_name("a\r\nb"), "a name is made of"),
+        (build().with_name("__Host-"), "nothing but a prefix"),
+        (build().with_secure(false), "needs Secure"),
+        (
+            build().with_name("__host-id").with_secure(false),
+            "needs Secure",
+        ),
+        (
+            build().with_name("__Secure-id").with_secure(false),
+            "needs Secure",
+        ),
+        (build().with_path("/shop"), "needs Path=/"),
+        (build().with_domain("example.org"), "can't have a Domain"),
+        (
+            build().with_name("__Http-id").with_http_only(false),
+            "needs HttpOnly",
+        ),
+        (
+            build().with_name("__Host-Http-id").with_http_only(false),
+            "needs HttpOnly",
+        ),
+        (
+            build().with_name("__Host-Http-id").with_path("/a"),
+            "needs Path=/",
+        ),
+        (build().with_name("id").with_path(""), "a path begins with"),
+        (
+            build().with_name("id").with_path("shop"),
+            "a path begins with",
+        ),
+        (
+            build().with_name("id").with_path("/a;b"),
+            "a path begins with",
+        ),
+        (
+            build().with_name("id").with_path("/a\n"),
+            "a path begins with",
+        ),
+        (
+            build().with_name("id").with_path("/ü"),
+            "a path begins with",
+        ),
+        (build().with_name("id").with_path(long), "1024 bytes"),
+        (build().with_name("id").with_domain(""), "a domain is"),
+        (
+            build().with_name("id").with_domain("example..org"),
+            "a domain is",
+        ),
+        (
+            build().with_name("id").with_domain("https://example.org"),
+            "a domain is",
+        ),
+        (
+            build().with_name("id").with_domain("example.org:8000"),
+            "a domain is",
+        ),
+        (
+            build().with_name("id").with_domain("münchen.example"),
+            "a domain is",
+        ),
+        (
+            build().with_name("id").with_domain("a".repeat(1025)),
+            "1024 bytes",
+        ),
+        (
+            build()
+                .with_name("id")
+                .with_secure(false)
+                .with_same_site(SameSite::None),
+            "SameSite=None needs Secure",
+        ),
+        (
+            build()
+                .with_name("id")
+                .with_secure(false)
+                .with_partitioned(true),
+            "Partitioned needs Secure",
+        ),
+    ] {
+        let what = format!("{builder:?}");
+        let error = builder.build().expect_err(&what);
+        assert!(error.to_string().contains(word), "{what}: {error}");
+    }
+    for builder in [
+        build().with_name("__Host-Http-id"),
+        build().with_name("id").with_domain(".example.org"),
+        build().with_name("id").with_secure(false),
+    ] {
+        builder.build().expect("browsers accept this");
+    }
+}
+
+#[tokio::test]
+async fn the_client_keeps_the_cookie_for_as_long_as_the_session_may_live() {
+    type Retime = fn(&Session, SystemTime) -> Expiry;
+    let hour = Duration::from_secs(3600);
+    let rows: &[(Policy, Retime, Option<&str>)] = &[
+        (Policy::new(), |_, _| Expiry::Default, Some("34560000")),
+        (Policy::new(), |_, _| Expiry::AtBrowserClose, None),
+        (
+            Policy::new().with_expire_at_browser_close(true),
+            |_, _| Expiry::Default,
+            None,
+        ),
+        (
+            Policy::new(),
+            |_, now| Expiry::At(now + Duration::from_secs(90)),
+            Some("90"),
+        ),
+        (
+            Policy::new().with_absolute_timeout(hour),
+            |_, _| Expiry::Default,
+            Some("3600"),
+        ),
+        (
+            Policy::new().with_absolute_timeout(hour),
+            |_, _| Expiry::OnInactivity(Duration::from_secs(60)),
+            Some("3600"),
+        ),
+    ];
+    for (policy, retime, max_age) in rows {
+        let site = Site::with_policy(policy.clone());
+        let now = SystemTime::from(session_core::Clock::now(&*site.clock));
+        let retime = *retime;
+        let app = Router::new()
+            .route(
+                "/",
+                on_get(async move |session: Session| {
+                    session.set_expiry(retime(&session, now))?;
+                    session.set("n", &1).map_err(Error::from)
+                }),
+            )
+            .layer(site.layer());
+        let set = set_cookie(&send(&app, get("/", None)).await);
+        let met = set.split_once("Max-Age=").map(|(_, age)| age);
+        assert_eq!(met, *max_age, "{set}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_says_about_caches_and_cookies_is_kept_where_it_is_safe() {
+    let site = Site::new();
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    fn says() -> impl IntoResponse {
+        AppendHeaders([
+            (VARY, "Accept"),
+            (CACHE_CONTROL, "public, max-age=60"),
+            (SET_COOKIE, "theme=dark"),
+            (SET_COOKIE, "__Host-sessionid=from-the-handler"),
+        ])
+    }
+    let app = Router::new()
+        .route("/untouched", on_get(async || says()))
+        .route("/read", on_get(async |_: Session| says()))
+        .route(
+            "/cycle",
+            on_get(async |session: Session| {
+                session.cycle_key();
+                says()
+            }),
+        )
+        .layer(site.layer());
+    for (path, vary, cache, cookies) in [
+        ("/untouched", "Accept", "public, max-age=60", 2),
+        ("/read", "Accept, Cookie", "max-age=60", 2),
+        ("/cycle", "Accept, Cookie", "max-age=60, private", 2),
+    ] {
+        let reply = send(&app, get(path, Some(&cookie_of(&key)))).await;
+        assert_eq!(reply.headers[VARY], vary, "{path}");
+        assert_eq!(reply.headers[CACHE_CONTROL], cache, "{path}");
+        let set: Vec<_> = reply.headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(set.len(), cookies, "{path}: {set:?}");
+        assert_eq!(set[0], "theme=dark", "{path}");
+        let is_ours = set[1] != "__Host-sessionid=from-the-handler";
+        assert_eq!(
+            is_ours,
+            path == "/cycle",
+            "{path}: ours wins where there is one"
+        );
+    }
+}
+
+#[tokio::test]
+async fn asking_without_the_layer_names_it_and_the_usual_mistake() {
+    let site = Site::new();
+    let app: Router = Router::new()
+        .route("/before", on_get(async |_: Session| "found"))
+        .layer(site.layer())
+        .route("/after", on_get(async |_: Session| "found"))
+        .route("/after-lazy", on_get(async |_: LazySession| "found"));
+    assert_eq!(send(&app, get("/before", None)).await.body, "found");
+    for path in ["/after", "/after-lazy"] {
+        let reply = send(&app, get(path, None)).await;
+        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        let error = reply.error.expect("the error is in the extensions");
+        assert!(matches!(*error, Error::MissingLayer), "{path}: {error:?}");
+        for word in [
+            "session_http::SessionLayer",
+            "Router::layer",
+            "before",
+            "ServiceBuilder",
+        ] {
+            assert!(
+                error.to_string().contains(word),
+                "{word} is not in: {error}"
+            );
+        }
+        assert!(
+            !reply.body.contains("Layer"),
+            "the client is told of the code"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_layer_of_the_same_cookie_does_nothing() {
+    let (outer, inner) = (Site::new(), Site::new());
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(async |session: Session| session.set("n", &1).is_ok().to_string()),
+        )
+        .layer(inner.layer())
+        .layer(outer.layer());
+    let reply = send(&app, get("/", None)).await;
+    let key = reply.expect_issued();
+    assert_eq!((outer.records(), inner.records()), (1, 0));
+    assert!(outer.stored(&key).await.is_some());
+    assert_eq!(reply.headers.get_all(VARY).iter().count(), 1);
+}
+
+#[tokio::test]
+async fn two_layers_with_different_names_both_work_and_the_innermost_is_extracted() {
+    let (outer, inner) = (Site::new(), Site::new());
+    let name = |name: &str| CookieConfig::builder().with_name(name).build().unwrap();
+    let count = async |session: Session| {
+        session.modify("n", |n: &mut u32| *n += 1)?;
+        Ok::<_, Error>(session.get::<u32>("n")?.unwrap_or_default().to_string())
+    };
+    let app = Router::new()
+        .route("/both", on_get(count))
+        .layer(inner.layer().with_cookie(name("inner")))
+        .route("/outer", on_get(count))
+        .layer(outer.layer().with_cookie(name("outer")));
+    let mut browser = Browser::new(&app);
+    for (path, body, counts) in [
+        ("/both", "1", (0, 1)),
+        ("/outer", "1", (1, 1)),
+        ("/both", "2", (1, 1)),
+        ("/outer", "2", (1, 1)),
+    ] {
+        assert_eq!(browser.get(path).await.body, body, "{path}");
+        assert_eq!((outer.records(), inner.records()), counts, "{path}");
+    }
+    assert!(browser.jar.get("inner").is_some() && browser.jar.get("outer").is_some());
+}
+
+#[tokio::test]
+async fn two_extractors_in_one_handler_share_one_session() {
+    let site = Site::new();
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(async |one: Session, lazy: LazySession, two: Session| {
+                one.set("a", &1)?;
+                two.set("b", &2)?;
+                let three = lazy.load().await?;
+                Ok::<_, Error>(three.keys().join(","))
+            }),
+        )
+        .layer(site.layer());
+    let reply = send(&app, get("/", Some(&cookie_of(&key)))).await;
+    assert_eq!(reply.body, "n,a,b");
+    assert_eq!(site.writes(), "save", "one request is one save");
+}
+
+#[tokio::test]
+async fn a_request_whose_session_nobody_asks_for_costs_no_round_trip_and_others_what_they_should() {
+    use session_core::conformance::Operation::Load;
+    let site = Site::new();
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    let app = Router::new()
+        .route("/untouched", on_get(async |_: LazySession| ""))
+        .route(
+            "/read",
+            on_get(async |session: Session| session.len().to_string()),
+        )
+        .route(
+            "/write",
+            on_get(async |session: Session| session.set("n", &1).is_ok().to_string()),
+        )
+        .route(
+            "/log-in",
+            on_get(async |session: Session| session.log_in(7).is_ok().to_string()),
+        )
+        .route(
+            "/log-out",
+            on_get(async |session: LazySession| session.log_out()),
+        )
+        .layer(site.layer());
+    let counts = site.store.inner();
+    for (path, cookie, loads, total) in [
+        ("/untouched", Some(&key), 0, 0),
+        ("/read", Some(&key), 1, 1),
+        ("/read", None, 0, 0),
+        ("/write", Some(&key), 1, 2),
+        ("/write", None, 0, 1),
+        ("/log-in", Some(&key), 1, 2),
+        ("/log-in", None, 0, 1),
+    ] {
+        counts.reset();
+        send(&app, get(path, cookie.map(|key| cookie_of(key)).as_deref())).await;
+        assert_eq!(
+            (counts.count(Load), counts.total()),
+            (loads, total),
+            "{path}, {}",
+            cookie.is_some()
+        );
+    }
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    send(&app, get("/log-out", Some(&cookie_of(&key)))).await;
+    assert_eq!((counts.count(Load), counts.total()), (0, 1), "/log-out");
+}
+
+/// What the layer's log says.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn count(&self, word: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap())
+            .matches(word)
+            .count()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_browser_that_will_refuse_the_cookie_is_warned_of_once() {
+    #[rustfmt::skip]
+    let rows: &[(bool, &[&str], usize)] = &[
+        (false, &["localhost:8000", "127.0.0.1"],                0),
+        (false, &["example.org"],                                1),
+        (false, &["example.org", "example.org", "192.168.0.7"],  1),
+        (false, &["localhost", "example.org"],                   1),
+        (true,  &["example.org"],                                0),
+    ];
+    for (is_insecure, hosts, warnings) in rows {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            runtime.block_on(async {
+                let mut layer = Site::new().layer();
+                if *is_insecure {
+                    layer = layer.with_insecure_plain_http();
+                }
+                let app = Router::new()
+                    .route(
+                        "/",
+                        on_get(async |session: Session| session.set("n", &1).is_ok().to_string()),
+                    )
+                    .route("/other", on_get(async || ""))
+                    .layer(layer);
+                for host in *hosts {
+                    let mut request = get("/", None);
+                    request.headers_mut().insert(HOST, host.parse().unwrap());
+                    let reply = send(&app, request).await;
+                    assert_eq!(reply.status, StatusCode::OK);
+                }
+            });
+        });
+        assert_eq!(
+            log.count("with_insecure_plain_http"),
+            *warnings,
+            "{hosts:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_is_nobody_s_and_its_cookie_stays() {
+    let site = Site::new();
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(async |session: Session| session.len().to_string()),
+        )
+        .layer(site.layer());
+    site.clock
+        .set(Timestamp::from_secs(1_767_323_045).saturating_add(IDLE));
+    let reply = send(&app, get("/", Some(&cookie_of(&key)))).await;
+    assert_eq!(
+        (reply.body.as_str(), reply.cookie()),
+        ("0", CookieChange::Untouched)
+    );
+}

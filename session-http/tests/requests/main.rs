@@ -1,0 +1,22 @@
+//! Requests that have sessions, over HTTP: what is stored, and what their clients are told.
+
+#[cfg(test)]
+mod adapters;
+#[cfg(test)]
+mod cancel;
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
+mod cookie_vectors;
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod layer;
+#[cfg(test)]
+mod no_secret_is_printed;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod streaming;
+#[cfg(test)]
+mod support;

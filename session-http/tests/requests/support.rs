@@ -1,0 +1,271 @@
+//! One application and its clients, without a network: a store that can be held up, a clock that can be moved, a jar.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use http::header::{COOKIE, SET_COOKIE, VARY};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use session_core::conformance::{CountingStore, FaultStore, Operation};
+use session_core::{ManualClock, MemoryStore, Policy, SessionBase, SessionKey, SessionManager};
+use session_http::{Error, SessionLayer};
+use tower::ServiceExt;
+
+/// The default cookie's name.
+pub(crate) const COOKIE_NAME: &str = "__Host-sessionid";
+/// Two weeks: the default idle timeout.
+pub(crate) const IDLE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// A store that can be held up and that counts what reaches it.
+pub(crate) type TestStore = Arc<FaultStore<CountingStore<MemoryStore>>>;
+
+/// One application's sessions: a manager, and a hand on its store and clock.
+pub(crate) struct Site {
+    pub(crate) manager: SessionManager,
+    pub(crate) store: TestStore,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self::with_policy(Policy::new())
+    }
+
+    pub(crate) fn with_policy(policy: Policy) -> Self {
+        let store: TestStore = Arc::new(FaultStore::new(CountingStore::new(MemoryStore::new())));
+        let clock = Arc::new(ManualClock::at(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045),
+        ));
+        let manager = SessionManager::new(Arc::clone(&store))
+            .with_policy(policy)
+            .with_clock(Arc::clone(&clock));
+        Self {
+            manager,
+            store,
+            clock,
+        }
+    }
+
+    pub(crate) fn layer(&self) -> SessionLayer {
+        SessionLayer::new(self.manager.clone())
+    }
+
+    /// A visitor whose session holds what `fill` puts there; the key is what the visitor's cookie holds.
+    pub(crate) async fn visitor(&self, fill: impl FnOnce(&SessionBase)) -> String {
+        let session = self.manager.start();
+        fill(&session);
+        session.save().await.expect("the store answers");
+        self.store.inner().reset();
+        let key = session.session_key().expect("a saved session has a key");
+        key.expose_secret().to_owned()
+    }
+
+    /// What is stored under the key of a cookie.
+    pub(crate) async fn stored(&self, key: &str) -> Option<SessionBase> {
+        let key = SessionKey::parse(key.as_bytes()).expect("this is a key");
+        self.manager.load(&key).await.expect("the store answers")
+    }
+
+    /// How many records there are.
+    pub(crate) fn records(&self) -> usize {
+        self.store.inner().inner().len()
+    }
+
+    /// Which operations have changed something in the store since the last question: `-` for none, `save`,
+    /// `create+delete`.
+    pub(crate) fn writes(&self) -> String {
+        let counts = self.store.inner();
+        let writes: Vec<&str> = Operation::ALL
+            .into_iter()
+            .filter(|operation| *operation != Operation::Load && counts.count(*operation) > 0)
+            .map(Operation::as_str)
+            .collect();
+        counts.reset();
+        if writes.is_empty() {
+            "-".to_owned()
+        } else {
+            writes.join("+")
+        }
+    }
+}
+
+/// A GET request that carries `cookie` as its `Cookie` header.
+pub(crate) fn get(path: &str, cookie: Option<&str>) -> Request<Body> {
+    let mut request = Request::get(path);
+    if let Some(cookie) = cookie {
+        request = request.header(COOKIE, cookie);
+    }
+    request.body(Body::empty()).expect("this is a request")
+}
+
+/// A POST request that carries `cookie` as its `Cookie` header.
+pub(crate) fn post(path: &str, cookie: Option<&str>) -> Request<Body> {
+    let mut request = get(path, cookie);
+    *request.method_mut() = http::Method::POST;
+    request
+}
+
+/// The header of a client that has the session of `key`.
+pub(crate) fn cookie_of(key: &str) -> String {
+    format!("{COOKIE_NAME}={key}")
+}
+
+pub(crate) async fn send(app: &Router, request: Request<Body>) -> Reply {
+    let Ok(response) = app.clone().oneshot(request).await;
+    Reply::of(response).await
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) error: Option<Arc<Error>>,
+    pub(crate) body: String,
+}
+
+/// What a response did to a cookie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CookieChange {
+    Untouched,
+    Set(String),
+    Removed,
+}
+
+impl Reply {
+    pub(crate) async fn of<B>(response: Response<B>) -> Self
+    where
+        B: http_body::Body<Error: std::fmt::Debug>,
+    {
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("the body ends").to_bytes();
+        Self {
+            status: head.status,
+            headers: head.headers,
+            error: head.extensions.get().cloned(),
+            body: String::from_utf8(body.to_vec()).expect("the body is text"),
+        }
+    }
+
+    /// What became of the session's cookie.
+    pub(crate) fn cookie(&self) -> CookieChange {
+        self.cookie_named(COOKIE_NAME)
+    }
+
+    pub(crate) fn cookie_named(&self, name: &str) -> CookieChange {
+        let ours: Vec<(String, bool)> = set_cookies(&self.headers)
+            .filter(|(set, ..)| set == name)
+            .map(|(_, value, is_removal)| (value, is_removal))
+            .collect();
+        match &ours[..] {
+            [] => CookieChange::Untouched,
+            [(value, true)] => {
+                assert_eq!(value, "", "a removal sends a value");
+                CookieChange::Removed
+            }
+            [(value, false)] => CookieChange::Set(value.clone()),
+            _ => panic!("the session's cookie is set twice: {ours:?}"),
+        }
+    }
+
+    /// The key that the client was given.
+    pub(crate) fn expect_issued(&self) -> String {
+        let CookieChange::Set(key) = self.cookie() else {
+            panic!("no key was sent: {self:?}")
+        };
+        key
+    }
+
+    /// In three words, for tables: what the cookie, `Vary` and the cache guard say.
+    pub(crate) fn words(&self, cookie: &str) -> String {
+        let change = match self.cookie_named(cookie) {
+            CookieChange::Untouched => "-",
+            CookieChange::Set(_) => "set",
+            CookieChange::Removed => "remove",
+        };
+        let varies = if self.headers.contains_key(VARY) {
+            "vary"
+        } else {
+            "-"
+        };
+        let is_private = self
+            .headers
+            .get("cache-control")
+            .is_some_and(|value| value == "private");
+        assert_eq!(
+            is_private,
+            change != "-",
+            "a response that carries the cookie is private, no other is: {self:?}"
+        );
+        format!("{change} {varies}")
+    }
+}
+
+/// Name, value and whether it is a removal, of every `Set-Cookie`.
+fn set_cookies(headers: &HeaderMap) -> impl Iterator<Item = (String, String, bool)> {
+    headers.get_all(SET_COOKIE).iter().map(|header| {
+        let text = header.to_str().expect("a cookie is ASCII");
+        let (name, rest) = text.split_once('=').expect("a cookie has a name");
+        let value = rest.split(';').next().unwrap_or_default();
+        let is_removal = text.contains("; Max-Age=0");
+        (name.to_owned(), value.to_owned(), is_removal)
+    })
+}
+
+/// What a browser keeps. Takes responses in the order in which they arrive.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Jar(BTreeMap<String, String>);
+
+impl Jar {
+    pub(crate) fn receive(&mut self, headers: &HeaderMap) {
+        for (name, value, is_removal) in set_cookies(headers) {
+            if is_removal {
+                self.0.remove(&name);
+            } else {
+                self.0.insert(name, value);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The `Cookie` header.
+    pub(crate) fn header(&self) -> Option<String> {
+        let pairs: Vec<String> = self.0.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+}
+
+/// Somebody who clicks through an application, one page after the other.
+pub(crate) struct Browser {
+    app: Router,
+    pub(crate) jar: Jar,
+}
+
+impl Browser {
+    pub(crate) fn new(app: &Router) -> Self {
+        Self {
+            app: app.clone(),
+            jar: Jar::default(),
+        }
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Reply {
+        self.send(get(path, self.jar.header().as_deref())).await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str) -> Reply {
+        self.send(post(path, self.jar.header().as_deref())).await
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> Reply {
+        let reply = send(&self.app, request).await;
+        self.jar.receive(&reply.headers);
+        reply
+    }
+}
