@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::claim;
 use crate::error::Error;
+use crate::publish::Publisher;
 use crate::store::FileStore;
 
 /// When what was written is forced onto the disk.
@@ -105,6 +106,7 @@ impl FileStoreConfig {
             sync,
             timeout,
         } = self;
-        Ok(FileStore::new(claim::open(&path, sync)?, sync, timeout))
+        let folder = claim::open(&path, sync)?;
+        Ok(FileStore::new(folder, Publisher::new(sync), timeout))
     }
 }

@@ -7,6 +7,8 @@ compile_error!(
 
 mod claim;
 mod config;
+#[cfg(test)]
+mod crash_points;
 mod error;
 mod format;
 mod hop;

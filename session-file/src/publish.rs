@@ -15,11 +15,35 @@ use crate::layout::{self, Place};
 #[derive(Debug)]
 pub(crate) struct Publisher {
     sync: SyncPolicy,
+    #[cfg(test)]
+    steps: crate::crash_points::Steps,
+}
+
+/// What is done to a disk. A crash can come before and after each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    MakeShard,
+    Write,
+    SyncFile,
+    Rename,
+    SyncFolder,
+    Remove,
+    SetState,
 }
 
 impl Publisher {
-    pub(crate) const fn new(sync: SyncPolicy) -> Self {
-        Self { sync }
+    pub(crate) fn new(sync: SyncPolicy) -> Self {
+        Self {
+            sync,
+            #[cfg(test)]
+            steps: crate::crash_points::Steps::default(),
+        }
+    }
+
+    /// One that does so many steps and then no more, as if the program had died.
+    #[cfg(test)]
+    pub(crate) const fn mortal(sync: SyncPolicy, steps: crate::crash_points::Steps) -> Self {
+        Self { sync, steps }
     }
 
     /// Puts a file of these bytes at the place: all of them or nothing.
@@ -28,26 +52,27 @@ impl Publisher {
         let temporary = layout::temporary(&place.shard);
         let published = self
             .write(&temporary, bytes)
-            .and_then(|()| rename(&temporary, &place.file));
+            .and_then(|()| self.rename(&temporary, &place.file));
         if let Err(error) = published {
             // What is left over would be swept by `clear_expired`.
-            drop(fs::remove_file(&temporary));
+            drop(self.discard(&temporary));
             return Err(error);
         }
-        self.sync.folder(&place.shard)
+        self.sync_folder(&place.shard)
     }
 
-    /// Removes the file at the place. `false` if there is none.
+    /// Removes the file at the place, for good. `false` if there is none.
     pub(crate) fn remove(&self, place: &Place) -> io::Result<bool> {
-        match fs::remove_file(&place.file) {
-            Ok(()) => self.sync.folder(&place.shard).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+        let removed = self.discard(&place.file)?;
+        if removed {
+            self.sync_folder(&place.shard)?;
         }
+        Ok(removed)
     }
 
-    /// Removes what need not be gone after a power loss: expired records and temporary files. `false` if there is none.
-    pub(crate) fn discard(path: &Path) -> io::Result<bool> {
+    /// Removes a file that may be back after a power loss: an expired record, a temporary file. `false` if there is none.
+    pub(crate) fn discard(&self, path: &Path) -> io::Result<bool> {
+        self.step(Step::Remove)?;
         match fs::remove_file(path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -61,18 +86,28 @@ impl Publisher {
     /// The one write in place: a single byte, in a file that never changes otherwise, and the same byte whoever writes it.
     /// So it needs no lock, and a file that took this one's place meanwhile is not met.
     pub(crate) fn settle(&self, place: &Place, key: &StoreKey, from: &StoreKey) -> io::Result<()> {
-        if let Some(file) = Self::set_state(place, key, from)? {
-            self.sync.file(&file)?;
+        match self.set_state(place, key, from)? {
+            Some(file) => self.sync_file(&file),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// [`settle`](Self::settle) for the sake of speed: the file at `from` stays, so that a power loss may undo it.
-    pub(crate) fn settle_for_now(place: &Place, key: &StoreKey, from: &StoreKey) -> io::Result<()> {
-        Self::set_state(place, key, from).map(drop)
+    pub(crate) fn settle_for_now(
+        &self,
+        place: &Place,
+        key: &StoreKey,
+        from: &StoreKey,
+    ) -> io::Result<()> {
+        self.set_state(place, key, from).map(drop)
     }
 
-    fn set_state(place: &Place, key: &StoreKey, from: &StoreKey) -> io::Result<Option<File>> {
+    fn set_state(
+        &self,
+        place: &Place,
+        key: &StoreKey,
+        from: &StoreKey,
+    ) -> io::Result<Option<File>> {
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
@@ -87,6 +122,7 @@ impl Publisher {
         (&file).take(head_len_max).read_to_end(&mut head)?;
         match format::decode(key, &head) {
             Ok(stored) if stored.head.kind == (Kind::Arriving { from: from.clone() }) => {
+                self.step(Step::SetState)?;
                 file.write_all_at(&[STATE_SETTLED], STATE_AT)?;
                 Ok(Some(file))
             }
@@ -100,30 +136,58 @@ impl Publisher {
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.step(Step::MakeShard)?;
                 layout::make_folder(shard)?;
-                shard
-                    .parent()
-                    .map_or(Ok(()), |records| self.sync.folder(records))
+                match shard.parent() {
+                    Some(records) => self.sync_folder(records),
+                    None => Ok(()),
+                }
             }
             Err(error) => Err(error),
         }
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.step(Step::Write)?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)?;
         file.write_all(bytes)?;
-        self.sync.file(&file)
+        self.sync_file(&file)
     }
-}
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where files are published; its callers sync the folder"
-)]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where files are published; its caller syncs the folder"
+    )]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step(Step::Rename)?;
+        fs::rename(from, to)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        if self.sync == SyncPolicy::EveryWrite {
+            self.step(Step::SyncFile)?;
+        }
+        self.sync.file(file)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        if self.sync == SyncPolicy::EveryWrite {
+            self.step(Step::SyncFolder)?;
+        }
+        self.sync.folder(path)
+    }
+
+    #[cfg(test)]
+    fn step(&self, step: Step) -> io::Result<()> {
+        self.steps.take(step)
+    }
+
+    #[cfg(not(test))]
+    const fn step(&self, _step: Step) -> io::Result<()> {
+        Ok(())
+    }
 }

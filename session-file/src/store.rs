@@ -10,7 +10,7 @@ use session_core::store::{
     StoreScan, Timestamp, Version,
 };
 
-use crate::config::{FileStoreConfig, SyncPolicy};
+use crate::config::FileStoreConfig;
 use crate::error::{Error, NAME, unavailable};
 use crate::format::{self, Head, Kind};
 use crate::hop::{Shared, Stripes};
@@ -61,8 +61,8 @@ impl FileStore {
         FileStoreConfig::new(folder.as_ref()).open()
     }
 
-    pub(crate) fn new(folder: Folder, sync: SyncPolicy, timeout: Duration) -> Self {
-        let shared = Shared::new(folder, Publisher::new(sync), timeout);
+    pub(crate) fn new(folder: Folder, publisher: Publisher, timeout: Duration) -> Self {
+        let shared = Shared::new(folder, publisher, timeout);
         Self {
             shared: Arc::new(shared),
         }
@@ -232,11 +232,8 @@ impl SessionStore for FileStore {
                         return Err(error);
                     }
                     // Readers look at the old place until this is done, so that it may fail.
-                    drop(Publisher::settle_for_now(
-                        &shared.folder.place(&to),
-                        &to,
-                        &from,
-                    ));
+                    let place = shared.folder.place(&to);
+                    drop(shared.publisher.settle_for_now(&place, &to, &from));
                     Ok(Saved::Stored(Version::Counter(head.version)))
                 },
             )
@@ -346,7 +343,7 @@ impl Shared {
     fn undo_arrival(&self, from: &StoreKey, to: &StoreKey) {
         let found = self.reader("rotate").find(to, Depth::Head);
         match found {
-            Ok(Found::Orphan(_)) => drop(Publisher::discard(&self.folder.place(to).file)),
+            Ok(Found::Orphan(_)) => drop(self.publisher.discard(&self.folder.place(to).file)),
             Ok(Found::Record(_)) => {
                 drop(self.settle("rotate", from, to));
             }

@@ -16,7 +16,6 @@ use tokio::time::timeout_at;
 use crate::error::{Late, NAME};
 use crate::hop::{Shared, Stripes};
 use crate::layout::{self, Shard, Stripe};
-use crate::publish::Publisher;
 use crate::reader::{Depth, Entry, Found};
 use crate::store::FileStore;
 
@@ -387,7 +386,8 @@ impl Shared {
             match candidate {
                 // Writers hold the lock while they have one. We have the lock, so that this one's writer is dead.
                 Candidate::Temporary(name) => {
-                    Publisher::discard(&self.folder.shard(shard).join(name)).map_err(failed)?;
+                    let path = self.folder.shard(shard).join(name);
+                    self.publisher.discard(&path).map_err(failed)?;
                 }
                 Candidate::Key(key) => {
                     let place = self.folder.place(&key);
@@ -400,7 +400,7 @@ impl Shared {
                     if let Found::Moved { to, .. } = &found {
                         self.settle(operation, &key, to)?;
                     }
-                    let gone = Publisher::discard(&place.file).map_err(failed)?;
+                    let gone = self.publisher.discard(&place.file).map_err(failed)?;
                     removed += u64::from(gone && matches!(found, Found::Record(_)));
                 }
             }

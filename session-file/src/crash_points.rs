@@ -1,0 +1,214 @@
+//! Every operation, cut short at each of its steps: what is left must be the state before or the state after.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use session_core::store::{
+    Change, ExpiryChange, NewRecord, Page, Payload, Saved, SessionStore, StoreError, StoreKey,
+    StoreScan, Timestamp, Version,
+};
+
+use crate::publish::{Publisher, Step};
+use crate::{FileStore, SyncPolicy, claim};
+
+const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
+const AN_HOUR_ON: Timestamp = Timestamp::from_secs(1_900_003_600);
+const SOON: Timestamp = Timestamp::from_secs(1_900_010_000);
+const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
+
+/// The steps that a publisher has done, and how many it may do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Steps {
+    done: Arc<Mutex<Vec<Step>>>,
+    limit: Option<usize>,
+}
+
+impl Steps {
+    pub(crate) fn take(&self, step: Step) -> io::Result<()> {
+        let mut done = self.done.lock().unwrap();
+        if self.limit.is_some_and(|limit| done.len() >= limit) {
+            return Err(io::Error::other("the program is dead"));
+        }
+        done.push(step);
+        Ok(())
+    }
+}
+
+/// Opens the folder for a program that dies after so many steps.
+fn mortal(folder: &Path, sync: SyncPolicy, limit: Option<usize>) -> (FileStore, Steps) {
+    let steps = Steps {
+        limit,
+        ..Steps::default()
+    };
+    let publisher = Publisher::mortal(sync, steps.clone());
+    let opened = claim::open(folder, SyncPolicy::Never).unwrap();
+    let store = FileStore::new(opened, publisher, Duration::from_secs(5));
+    (store, steps)
+}
+
+fn key(text: &str) -> StoreKey {
+    StoreKey::parse(text).unwrap()
+}
+
+fn record(payload: &'static str) -> NewRecord {
+    NewRecord::new(Payload::from_bytes(payload), SOON)
+}
+
+fn change(payload: &'static str) -> Change {
+    Change::new(Payload::from_bytes(payload), ExpiryChange::Keep)
+}
+
+/// What is alive at the two keys of every case: payload and expiry.
+async fn alive(store: &FileStore) -> [Option<(String, Timestamp)>; 2] {
+    let mut found = [None, None];
+    for (found, name) in found.iter_mut().zip(["a1", "b1"]) {
+        *found = store.load(&key(name), NOW).await.unwrap().map(|record| {
+            let bytes = record.payload.to_bytes().unwrap();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            (text, record.expires_at)
+        });
+    }
+    found
+}
+
+type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+type Operation = for<'a> fn(&'a FileStore, &'a Version) -> Doing<'a>;
+
+fn stored(saved: Result<Saved, StoreError>) -> Result<(), StoreError> {
+    assert!(matches!(saved?, Saved::Stored(_)));
+    Ok(())
+}
+
+/// Runs an operation on a folder with one session, first whole and then cut short at each step. Gives the steps of the whole.
+async fn cut_everywhere(sync: SyncPolicy, operation: Operation) -> Vec<Step> {
+    let mut whole = None;
+    for limit in [None].into_iter().chain((0..).map(Some)) {
+        let folder = tempfile::tempdir().unwrap();
+        let (fine, _) = mortal(folder.path(), sync, None);
+        let version = fine.create(&key("a1"), record("old"), NOW).await.unwrap();
+        let before = alive(&fine).await;
+        let (store, steps) = mortal(folder.path(), sync, limit);
+        let answer = operation(&store, &version).await;
+        let after = alive(&fine).await;
+        let done = steps.done.lock().unwrap().clone();
+        let Some((whole_after, whole_steps)) = &whole else {
+            assert!(answer.is_ok() && after != before, "{answer:?}");
+            whole = Some((after, done));
+            continue;
+        };
+        assert!(
+            after == before || after == *whole_after,
+            "after {done:?}: {after:?} is neither before nor after"
+        );
+        assert!(
+            answer.is_err() || after == *whole_after,
+            "acknowledged after {done:?}, and not there: {after:?}"
+        );
+        // Clearing up changes nothing that can be seen, and leaves nothing that can't.
+        for now in [NOW, AN_HOUR_ON] {
+            let cleared = fine.clear_expired(now, &mut |_| {}).await.unwrap();
+            assert_eq!(cleared, 0, "a living session was cleared");
+            assert!(alive(&fine).await == after, "clearing changed the outcome");
+        }
+        let kept = fine.page(Page::first(9)).await.unwrap().len();
+        let mut files = 0;
+        for shard in std::fs::read_dir(folder.path().join("records")).unwrap() {
+            files += std::fs::read_dir(shard.unwrap().path()).unwrap().count();
+        }
+        assert_eq!(files, kept, "after {done:?} something was left for ever");
+        if done.len() == whole_steps.len() {
+            return done;
+        }
+    }
+    unreachable!("the loop has no end of its own")
+}
+
+const SYNCED: [Step; 4] = [Step::Write, Step::SyncFile, Step::Rename, Step::SyncFolder];
+
+#[tokio::test]
+async fn a_save_is_the_old_record_or_the_new_one() {
+    let save: Operation = |store, version| {
+        Box::pin(async { stored(store.save(&key("a1"), version, change("new"), NOW).await) })
+    };
+    assert_eq!(cut_everywhere(SyncPolicy::EveryWrite, save).await, SYNCED);
+    let unsynced = cut_everywhere(SyncPolicy::Never, save).await;
+    assert_eq!(unsynced, [Step::Write, Step::Rename]);
+}
+
+#[tokio::test]
+async fn a_touch_is_the_old_expiry_or_the_new_one() {
+    let touch: Operation =
+        |store, _| Box::pin(async { store.touch(&key("a1"), LATER, NOW).await.map(drop) });
+    assert_eq!(cut_everywhere(SyncPolicy::EveryWrite, touch).await, SYNCED);
+}
+
+#[tokio::test]
+async fn a_new_record_is_there_or_not() {
+    let create: Operation =
+        |store, _| Box::pin(async { store.create(&key("b1"), record("new"), NOW).await.map(drop) });
+    let steps = cut_everywhere(SyncPolicy::EveryWrite, create).await;
+    assert_eq!(
+        steps,
+        [&[Step::MakeShard, Step::SyncFolder], &SYNCED[..]].concat()
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_is_done_or_not() {
+    let delete: Operation = |store, _| Box::pin(async { store.delete(&key("a1")).await.map(drop) });
+    let steps = cut_everywhere(SyncPolicy::EveryWrite, delete).await;
+    assert_eq!(steps, [Step::Remove, Step::SyncFolder]);
+}
+
+#[tokio::test]
+async fn a_rotation_leaves_one_key_alive_wherever_it_is_cut() {
+    let rotate: Operation = |store, version| {
+        Box::pin(async {
+            let (from, to) = (key("a1"), key("b1"));
+            stored(store.rotate(&from, version, &to, change("new"), NOW).await)
+        })
+    };
+    let steps = cut_everywhere(SyncPolicy::EveryWrite, rotate).await;
+    let first = [Step::MakeShard, Step::SyncFolder];
+    assert_eq!(
+        steps,
+        [&first, &SYNCED[..], &SYNCED, &[Step::SetState]].concat()
+    );
+    let unsynced = cut_everywhere(SyncPolicy::Never, rotate).await;
+    let publish = [Step::Write, Step::Rename];
+    assert_eq!(
+        unsynced,
+        [
+            &[Step::MakeShard],
+            &publish[..],
+            &publish,
+            &[Step::SetState]
+        ]
+        .concat()
+    );
+}
+
+#[tokio::test]
+async fn a_note_of_a_rotation_goes_after_the_record_has_settled_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, steps) = mortal(folder.path(), SyncPolicy::EveryWrite, None);
+    let (from, to) = (key("a1"), key("b1"));
+    let version = store.create(&from, record("old"), NOW).await.unwrap();
+    let all_but_one = 2 + 2 * SYNCED.len();
+    let (dying, _) = mortal(folder.path(), SyncPolicy::EveryWrite, Some(all_but_one));
+    let rotated = dying.rotate(&from, &version, &to, change("new"), NOW).await;
+    assert!(
+        matches!(rotated, Ok(Saved::Stored(_))),
+        "the last step may fail: {rotated:?}"
+    );
+    steps.done.lock().unwrap().clear();
+    store.clear_expired(AN_HOUR_ON, &mut |_| {}).await.unwrap();
+    assert_eq!(
+        *steps.done.lock().unwrap(),
+        [Step::SetState, Step::SyncFile, Step::Remove]
+    );
+}
