@@ -18,20 +18,15 @@ const PORT: u16 = 8000;
 /// Becomes the demo, so that Ctrl-C and the exit code are the demo's own. Returns only if that fails.
 pub(crate) fn run(workspace: &Workspace, options: Demo) -> Result<bool> {
     let Demo { port, store, rest } = options;
-    let port = match port {
-        Some(port) => port,
-        None => usable_port()?,
-    };
+    let port = port.unwrap_or_else(usual_port);
     let store = store.unwrap_or_else(|| {
         let mut store = OsString::from("file:");
         store.push(workspace.target.join("demo-sessions"));
         store
     });
-    say(format_args!(
-        "Building the demo; it will answer at http://127.0.0.1:{port}/ (Ctrl-C ends it)"
-    ));
+    say("Building the demo; it prints its address when it serves, and Ctrl-C ends it.");
     let error = workspace
-        .cargo(["run", "--quiet", "--package", PACKAGE, "--", "--port"])
+        .cargo(["run", "--package", PACKAGE, "--", "--port"])
         .arg(port.to_string())
         .arg("--store")
         .arg(store)
@@ -40,8 +35,10 @@ pub(crate) fn run(workspace: &Workspace, options: Demo) -> Result<bool> {
     Err(format!("cargo can't be started: {error}").into())
 }
 
-fn usable_port() -> Result<u16> {
-    let at = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let listener = at(PORT).or_else(|_taken| at(0))?;
-    Ok(listener.local_addr()?.port())
+/// The port that people expect, or 0, which stands for any, if another program has it.
+fn usual_port() -> u16 {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)) {
+        Ok(_free) => PORT,
+        Err(_taken) => 0,
+    }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use fantoccini::Locator;
 use serde_json::json;
-use support::{Cookies, Probe, screenshot, walk};
+use support::{Cookies, Demo, Probe, screenshot, walk};
 
 #[tokio::test]
 async fn a_host_cookie_is_kept_on_loopback_and_hidden_from_scripts() {
@@ -38,6 +38,17 @@ async fn a_browser_that_refuses_cookies_sends_none_back() {
         let shown = browser.find(Locator::Css("#cookie")).await?;
         assert_eq!(shown.text().await?, "none", "the cookie was kept");
         Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_demo_is_where_it_says() {
+    walk("demo", Cookies::Accepted, async |browser| {
+        let demo = Demo::start("memory");
+        browser.goto(&demo.url).await?;
+        assert!(!browser.title().await?.is_empty(), "the page has no title");
+        screenshot(&browser, "demo").await
     })
     .await;
 }

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fantoccini::error::CmdError;
 use fantoccini::wd::Capabilities;
@@ -106,6 +107,46 @@ async fn open(cookies: Cookies) -> Option<Client> {
         .await
         .unwrap();
     Some(browser)
+}
+
+/// The demo itself, serving for one walk. It is stopped when this is dropped.
+pub(crate) struct Demo {
+    /// Ends with a slash.
+    pub(crate) url: String,
+    process: Child,
+    // Kept open: a program that can't print panics.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Demo {
+    /// Starts the demo on a free port, with sessions where `store` says (`memory`, `file:DIR`).
+    pub(crate) fn start(store: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mail"))
+            .args(["--port", "0", "--store", store])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It prints its address once it listens.
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"));
+        let url = url.unwrap_or_else(|| panic!("no address in the line: {line}"));
+        Self {
+            url: url.to_owned(),
+            process,
+            _output: output,
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
 }
 
 /// A page that sets a cookie and shows which one it was sent: proves the browser, without the demo.
