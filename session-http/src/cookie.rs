@@ -86,3 +86,97 @@ fn sensitive(text: String) -> HeaderValue {
     header.set_sensitive(true);
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+
+    fn found(header: &[u8]) -> Vec<&[u8]> {
+        values(header, b"id").collect()
+    }
+
+    #[test]
+    fn a_header_gives_the_values_of_our_name_and_of_no_other() {
+        #[rustfmt::skip]
+        let rows: &[(&[u8], &[&[u8]])] = &[
+            (b"",                             &[]),
+            (b"id=a",                         &[b"a"]),
+            (b"id=",                          &[b""]),
+            (b"id",                           &[]),
+            (b"=a",                           &[]),
+            (b"=id=a",                        &[]),
+            (b"id=a; id=b",                   &[b"a", b"b"]),
+            (b"x=1; id=a; y=2",               &[b"a"]),
+            (b"x=1;id=a;y=2",                 &[b"a"]),
+            (b"  id = a  ",                   &[b"a"]),
+            (b"\tid\t=\ta\t",                 &[b"a"]),
+            (b"id=a b",                       &[b"a b"]),
+            (b"id=a=b==",                     &[b"a=b=="]),
+            (b"id=\"a\"",                     &[b"a"]),
+            (b"id=\"\"",                      &[b""]),
+            (b"id=\"",                        &[b"\""]),
+            (b"id=\"a",                       &[b"\"a"]),
+            (b"id=a\"",                       &[b"a\""]),
+            (b"id=\"\"a\"\"",                 &[b"\"a\""]),
+            (b"id=\"a;b\"",                   &[b"\"a"]),
+            (b"ID=a; Id=b; iD=c",             &[]),
+            (b"xid=a; id2=b; i=c; id-=d",     &[]),
+            (b"id;id=a;id",                   &[b"a"]),
+            (b";;; ;id=a;;",                  &[b"a"]),
+            (b"id=a,id=b",                    &[b"a,id=b"]),
+            (b"id=\0a\0",                     &[b"\0a\0"]),
+            (b"i\0d=a",                       &[]),
+            (b"id=\xff\xfe; id=\xc3\xa9",     &[b"\xff\xfe", b"\xc3\xa9"]),
+            (b"\xff=a; id=b",                 &[b"b"]),
+        ];
+        for (header, expected) in rows {
+            assert_eq!(found(header), *expected, "{}", header.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_large_header_is_read_in_one_pass() {
+        let mut header = b"x=0123456789; ".repeat(64 * 1024 / 14);
+        header.extend_from_slice(b"id=a");
+        assert_eq!(found(&header), [b"a"]);
+        let header = b";".repeat(64 * 1024);
+        assert!(found(&header).is_empty());
+        let header = b"id=".repeat(64 * 1024 / 3);
+        assert_eq!(found(&header), [&header[3..]]);
+    }
+
+    #[test]
+    fn a_value_that_would_end_the_cookie_is_never_sent() {
+        let cookie = CookieConfig::default();
+        for value in ["a;b", "a b", "a,b", "a\"b", "a\\b", "a\r\nb", "é", "a\0"] {
+            let refused = issue(&cookie, value, None).is_err();
+            assert!(refused, "{value:?} was sent");
+        }
+        issue(&cookie, "AZaz09-_.~!=", None).expect("a sealed payload may look like this");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic_or_invent_a_value(header: Vec<u8>, name in "[a-z_-]{1,8}") {
+            for value in values(&header, name.as_bytes()) {
+                assert!(value.is_empty() || header.windows(value.len()).any(|part| part == value));
+                assert!(!value.contains(&b';'));
+            }
+        }
+
+        #[test]
+        fn what_a_client_sends_is_found_among_whatever_else_it_sends(
+            value in "[a-z0-9]{1,40}",
+            before in prop::collection::vec("[^;]{0,20}", 0..5),
+            after in prop::collection::vec("[^;]{0,20}", 0..5),
+            is_quoted in any::<bool>(),
+        ) {
+            let ours = if is_quoted { format!("id=\"{value}\"") } else { format!("id={value}") };
+            let pairs: Vec<String> = before.into_iter().chain([ours]).chain(after).collect();
+            let header = pairs.join("; ");
+            assert!(values(header.as_bytes(), b"id").any(|found| found == value.as_bytes()), "{header:?}");
+        }
+    }
+}
