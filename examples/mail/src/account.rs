@@ -1,13 +1,13 @@
 //! Logging in and out, and finding out whether the browser accepts cookies.
 
 use axum::Form;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use session_http::{LazySession, Session};
 
-use crate::page::{self, FLASH};
+use crate::page::{self, FLASH, NAME_LENGTH_MAX};
 
 const PASSWORD: &str = "session";
 
@@ -31,18 +31,17 @@ pub(crate) async fn log_in(
 ) -> session_http::Result<Response> {
     if !session.test_cookie_worked() {
         let message = "Your browser did not send back the cookie of this page. Please allow cookies and try again.";
-        return Ok(login_page(&session, &name, Some(message))
-            .await?
-            .into_response());
+        return refuse(&session, &name, message).await;
     }
-    if name.trim().is_empty() || password != PASSWORD {
-        let message = "That is not the password.";
-        return Ok(login_page(&session, &name, Some(message))
-            .await?
-            .into_response());
+    let Some(name) = page::filled_in(&name, NAME_LENGTH_MAX) else {
+        let message = format!("Please give a name of at most {NAME_LENGTH_MAX} characters.");
+        return refuse(&session, "", &message).await;
+    };
+    if password != PASSWORD {
+        return refuse(&session, name, "That is not the password.").await;
     }
     session.delete_test_cookie();
-    session.log_in(name.trim())?;
+    session.log_in(name)?;
     session.set_label(device(&headers))?;
     session.set(FLASH, "You are logged in, and your session has a new key.")?;
     Ok(Redirect::to("/sessions").into_response())
@@ -52,6 +51,11 @@ pub(crate) async fn log_in(
 pub(crate) async fn log_out(session: LazySession) -> Redirect {
     session.log_out();
     Redirect::to("/")
+}
+
+async fn refuse(session: &Session, name: &str, message: &str) -> session_http::Result<Response> {
+    let page = login_page(session, name, Some(message)).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
 async fn login_page(
@@ -65,7 +69,7 @@ async fn login_page(
         p.lead { "Any name will do. The password is " code { (PASSWORD) } "." }
         form method="post" action="/login" {
             label for="name" { "Name" }
-            input #name name="name" value=(name) autocomplete="username" maxlength="100" required;
+            input #name name="name" value=(name) autocomplete="username" maxlength=(NAME_LENGTH_MAX) required;
             label for="password" { "Password" }
             input #password name="password" type="password" autocomplete="current-password" required;
             button.primary type="submit" { "Log in" }

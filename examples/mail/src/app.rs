@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use session_http::SessionLayer;
 
-use crate::{account, counter, devices, mail};
+use crate::{account, counter, devices, mail, page};
 
 /// The whole application. The layer comes last: it serves the routes that were added before it.
 pub(crate) fn router(layer: SessionLayer) -> Router {
@@ -20,6 +20,7 @@ pub(crate) fn router(layer: SessionLayer) -> Router {
         .route("/sessions/end-others", post(devices::end_others))
         .route("/counter", get(counter::show).post(counter::add))
         .route("/style.css", get(style))
+        .fallback(page::not_found)
         .layer(layer)
 }
 

@@ -1,6 +1,8 @@
 //! What the demo is started with.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, ValueExt as _};
@@ -17,32 +19,41 @@ mail [--port N] [--store STORE]
                     memory      in this process; a restart forgets them
                     file:DIR    one file each in this folder (default file:target/demo-sessions)";
 
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Help,
     Serve(Arguments),
 }
 
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     pub(crate) port: u16,
     pub(crate) store: Store,
 }
 
 /// Where sessions are kept.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Store {
     Memory,
     File(PathBuf),
 }
 
-pub(crate) fn parse() -> Result<Command, BoxError> {
-    let mut parser = lexopt::Parser::from_env();
+/// What `arguments` ask for. They come without the program's name.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, BoxError> {
+    let mut parser = lexopt::Parser::from_args(arguments);
     let mut arguments = Arguments {
         port: 8000,
         store: Store::File(PathBuf::from("target/demo-sessions")),
     };
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("port") => arguments.port = parser.value()?.parse()?,
-            Long("store") => arguments.store = Store::parse(&parser.value()?.string()?)?,
+            Long("port") => {
+                let value = parser.value()?;
+                arguments.port = value
+                    .parse()
+                    .map_err(|_not_a_port| format!("there is no port {}", value.display()))?;
+            }
+            Long("store") => arguments.store = Store::parse(&parser.value()?)?,
             Long("help") | Short('h') => return Ok(Command::Help),
             other => return Err(other.unexpected().into()),
         }
@@ -51,11 +62,15 @@ pub(crate) fn parse() -> Result<Command, BoxError> {
 }
 
 impl Store {
-    fn parse(text: &str) -> Result<Self, BoxError> {
-        match text.split_once(':') {
-            None if text == "memory" => Ok(Self::Memory),
-            Some(("file", folder)) if !folder.is_empty() => Ok(Self::File(PathBuf::from(folder))),
-            _ => Err(format!("no such store: {text}").into()),
+    fn parse(spec: &OsStr) -> Result<Self, BoxError> {
+        if spec == "memory" {
+            return Ok(Self::Memory);
+        }
+        // A folder's name need not be UTF-8.
+        match spec.as_bytes().strip_prefix(b"file:") {
+            Some([]) => Err("file: needs a folder, as in file:target/demo-sessions".into()),
+            Some(folder) => Ok(Self::File(PathBuf::from(OsStr::from_bytes(folder)))),
+            None => Err(format!("there is no store {}", spec.display()).into()),
         }
     }
 
@@ -73,6 +88,52 @@ impl fmt::Display for Store {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::File(folder) => write!(f, "files in {}", folder.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_asked_for_is_served() {
+        let cases = [
+            ("", 8000, Store::File("target/demo-sessions".into())),
+            ("--port 0 --store memory", 0, Store::Memory),
+            ("--store=file:a/b:c", 8000, Store::File("a/b:c".into())),
+        ];
+        for (line, port, store) in cases {
+            let expected = Command::Serve(Arguments { port, store });
+            assert_eq!(parsed(line), Ok(expected), "`{line}`");
+        }
+        assert_eq!(parsed("--help"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        let cases = [
+            ("--port", "--port"),
+            ("--port eighty", "eighty"),
+            ("--port 70000", "70000"),
+            ("--store", "--store"),
+            ("--store redis", "redis"),
+            ("--store memory:1", "memory:1"),
+            ("--store file", "file"),
+            ("--store file:", "needs a folder"),
+            ("--stroe memory", "--stroe"),
+            ("memory", "memory"),
+        ];
+        for (line, named) in cases {
+            let message = parsed(line).expect_err(line);
+            assert!(
+                message.contains(named),
+                "`{line}` was refused with: {message}"
+            );
         }
     }
 }

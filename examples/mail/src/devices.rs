@@ -31,7 +31,7 @@ pub(crate) async fn list(session: Session) -> session_http::Result<Response> {
                         strong { (one.label.as_deref().unwrap_or("Unknown device")) }
                         @if one.is_current { span.badge { "this one" } }
                         br;
-                        small { "since " (ago(one.created_at)) }
+                        small { "logged in " (ago(one.created_at)) }
                     }
                     @if !one.is_current {
                         form method="post" action="/sessions/end" {
@@ -57,6 +57,9 @@ pub(crate) async fn end(
     session: Session,
     Form(chosen): Form<Chosen>,
 ) -> session_http::Result<Redirect> {
+    if session.owner().is_none() {
+        return Ok(Redirect::to("/login"));
+    }
     let ended = match chosen.handle.parse::<SessionHandle>() {
         Ok(handle) => session.end(&handle).await?,
         Err(_not_a_handle) => false,
@@ -73,18 +76,25 @@ pub(crate) async fn end(
 }
 
 pub(crate) async fn end_others(session: Session) -> session_http::Result<Redirect> {
+    if session.owner().is_none() {
+        return Ok(Redirect::to("/login"));
+    }
     let ended = session.end_others().await?;
     session.set(FLASH, &format!("Sessions ended: {ended}."))?;
     Ok(Redirect::to("/sessions"))
 }
 
 fn ago(moment: Option<SystemTime>) -> String {
-    let Some(age) = moment.and_then(|moment| moment.elapsed().ok()) else {
-        return "just now".to_owned();
+    let Some(moment) = moment else {
+        return "some time ago".to_owned();
     };
-    match age.as_secs() {
-        0..60 => "just now".to_owned(),
-        seconds @ 60..3600 => format!("{} minutes ago", seconds / 60),
-        seconds => format!("{} hours ago", seconds / 3600),
-    }
+    // A clock that was set back gives no age.
+    let age = moment.elapsed().unwrap_or_default();
+    let (count, unit) = match age.as_secs() {
+        0..60 => return "just now".to_owned(),
+        seconds @ 60..3600 => (seconds / 60, "minute"),
+        seconds @ 3600..86_400 => (seconds / 3600, "hour"),
+        seconds => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }

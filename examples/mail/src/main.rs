@@ -10,11 +10,16 @@ mod devices;
 mod counter;
 mod page;
 
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 use crate::arguments::{Arguments, Command};
+
+/// How long an interrupted demo waits for answers under way, and for browsers that opened a connection and said nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,7 +33,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    match arguments::parse() {
+    match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
             println!("{}", arguments::HELP);
             ExitCode::SUCCESS
@@ -50,14 +55,33 @@ async fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the address is what one waits for")]
 async fn serve(Arguments { port, store }: Arguments) -> Result<(), BoxError> {
     let layer = session_http::SessionLayer::new(store.open()?);
-    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| {
+            format!("can't listen on port {port} ({error}); choose one with --port")
+        })?;
     println!("The demo is at http://{}/", listener.local_addr()?);
     println!("Sessions are kept in {store}. Ctrl-C ends it.");
-    let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    axum::serve(listener, app::router(layer))
-        .with_graceful_shutdown(interrupted)
-        .await?;
+    let serving = axum::serve(listener, app::router(layer)).with_graceful_shutdown(interrupted());
+    let out_of_patience = async {
+        interrupted().await;
+        tokio::select! {
+            () = interrupted() => {}
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = out_of_patience => {}
+    }
     Ok(())
+}
+
+async fn interrupted() {
+    // Where Ctrl-C can't be heard, it ends the program by itself.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// An error and what caused it, on one line.
