@@ -18,7 +18,7 @@ use crate::support::{CookieChange, Reply, Site, cookie_of, get, post};
 
 type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
 /// An application behind a layer, whatever it is made of.
-type App = Box<dyn Fn(Request<Body>) -> Answer>;
+type App = Box<dyn Fn(Request<Body>) -> Answer + Send + Sync>;
 
 /// What both applications do, by path: `/visit`, `/log-in`, `/log-out`, `/fail`, `/`.
 async fn act(path: &str, lazy: LazySession) -> Result<(StatusCode, String)> {
@@ -62,7 +62,7 @@ async fn act(path: &str, lazy: LazySession) -> Result<(StatusCode, String)> {
     Ok((StatusCode::OK, text))
 }
 
-fn over_axum(layer: SessionLayer) -> App {
+fn over_axum(layer: &SessionLayer) -> App {
     let app = Router::new()
         .route(
             "/{page}",
@@ -75,7 +75,7 @@ fn over_axum(layer: SessionLayer) -> App {
                 Ok::<_, Error>(two.len().to_string())
             }),
         )
-        .layer(layer);
+        .layer(layer.clone());
     Box::new(move |request| {
         let app = app.clone();
         Box::pin(async move {
@@ -85,7 +85,7 @@ fn over_axum(layer: SessionLayer) -> App {
     })
 }
 
-fn over_tower(layer: SessionLayer) -> App {
+fn over_tower(layer: &SessionLayer) -> App {
     let service = layer.layer(service_fn(async |request: Request<Body>| {
         let extensions = request.extensions();
         let acted = match request.uri().path() {
@@ -128,7 +128,7 @@ macro_rules! over_every_adapter {
                 #[tokio::test]
                 async fn $test() {
                     let site = crate::support::Site::new();
-                    let app = $app(site.layer());
+                    let app = $app(&site.layer());
                     super::$test(site, app).await;
                 }
             )*
@@ -252,7 +252,7 @@ async fn a_session_that_was_ended_meanwhile_is_409(site: Site, app: App) {
 async fn a_service_whose_body_is_not_axum_s_is_answered_with_an_empty_one() {
     let site = Site::new();
     let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
-    let app = over_tower(site.layer());
+    let app = over_tower(&site.layer());
     site.store
         .refuse(session_core::conformance::Call::of(Operation::Save).and_later());
     let reply = app(post("/write", Some(&cookie_of(&key)))).await;

@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::body::Body;
 use axum::routing::{get as on_get, post as on_post};
+use http::{Request, StatusCode};
 use session_core::conformance::{DefaultBodies, Operation};
 use session_core::store::{
     Change, NewRecord, OwnerIndex, Record, Saved, SessionStore, StoreError, StoreKey, StoreScan,
@@ -17,7 +19,7 @@ use session_http::{Error, LazySession, Session, SessionLayer};
 use tokio::task::yield_now;
 use tower::ServiceExt;
 
-use crate::support::{Reply, Site, cookie_of, get, post, send};
+use crate::support::{Site, cookie_of, get, post, send};
 
 /// A store in which every call waits once before its work and once after, so that there is an await to be dropped at.
 #[derive(Debug, Default)]
@@ -159,18 +161,14 @@ fn pages() -> Router {
         )
 }
 
-/// Polls the request `polls` times and drops it; `None` once it is answered before that.
-async fn gone_after(app: &Router, path: &str, key: &str, polls: usize) -> Option<()> {
-    let mut request = pin!(app.clone().oneshot(post(path, Some(&cookie_of(key)))));
+/// Polls the request `polls` times and drops it. Gives the status if it was answered before that.
+fn drop_after(app: &Router, request: Request<Body>, polls: usize) -> Option<StatusCode> {
+    let mut answer = pin!(app.clone().oneshot(request));
     let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..polls {
-        if let Poll::Ready(answer) = request.as_mut().poll(&mut context) {
-            let reply = Reply::of(answer.unwrap()).await;
-            assert!(reply.status.is_success(), "{path}: {reply:?}");
-            return None;
-        }
-    }
-    Some(())
+    (0..polls).find_map(|_| match answer.as_mut().poll(&mut context) {
+        Poll::Ready(Ok(response)) => Some(response.status()),
+        Poll::Pending => None,
+    })
 }
 
 async fn value_of(manager: &SessionManager, key: &str) -> Option<u32> {
@@ -180,7 +178,7 @@ async fn value_of(manager: &SessionManager, key: &str) -> Option<u32> {
 }
 
 /// Drops each kind of request after every number of polls, until it is answered.
-async fn drop_everywhere<S: SessionStore>(make: impl Fn() -> S) {
+async fn drop_everywhere<S: SessionStore>(make: impl Fn() -> S + Send + Sync) {
     // What the visitor's own key may lead to afterwards: `n`, or nothing.
     #[rustfmt::skip]
     let rows: &[(&str, &[Option<u32>])] = &[
@@ -204,7 +202,8 @@ async fn drop_everywhere<S: SessionStore>(make: impl Fn() -> S) {
             session.save().await.unwrap();
             let key = session.session_key().unwrap().expose_secret().to_owned();
 
-            let is_gone = gone_after(&app, path, &key, polls).await.is_some();
+            let cookie = cookie_of(&key);
+            let answered = drop_after(&app, post(path, Some(&cookie)), polls);
             let value = value_of(&manager, &key).await;
             assert!(
                 allowed.contains(&value),
@@ -212,12 +211,13 @@ async fn drop_everywhere<S: SessionStore>(make: impl Fn() -> S) {
             );
             seen.push(value);
             // The visitor comes back, and nothing is stuck.
-            let reply = send(&app, post("/write", Some(&cookie_of(&key)))).await;
+            let reply = send(&app, post("/write", Some(&cookie))).await;
             assert!(
                 reply.status.is_success(),
                 "{path}, gone after {polls} polls: {reply:?}"
             );
-            if !is_gone {
+            if let Some(status) = answered {
+                assert!(status.is_success(), "{path}: {status}");
                 break;
             }
         }
@@ -242,17 +242,9 @@ async fn a_new_visitor_who_is_gone_leaves_one_orphan_at_most() {
     for polls in 0..100 {
         let store = Arc::new(Halting::default());
         let app = pages().layer(SessionLayer::new(Arc::clone(&store)));
-        let mut request = pin!(app.clone().oneshot(post("/write", None)));
-        let mut context = Context::from_waker(Waker::noop());
-        let mut is_answered = false;
-        for _ in 0..polls {
-            is_answered |= request.as_mut().poll(&mut context).is_ready();
-            if is_answered {
-                break;
-            }
-        }
+        let answered = drop_after(&app, post("/write", None), polls);
         seen.push(store.0.len());
-        if is_answered {
+        if answered.is_some() {
             break;
         }
     }

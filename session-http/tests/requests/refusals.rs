@@ -142,15 +142,16 @@ async fn a_store_that_fails_fails_the_request_and_leaves_the_cookie_alone() {
 
 #[tokio::test]
 async fn a_session_that_ends_under_a_request_is_never_brought_back() {
-    let ours: fn(SessionLayer) -> SessionLayer = |layer| layer;
+    type Preset = fn(SessionLayer) -> SessionLayer;
+    let ours: Preset = |layer| layer;
     // Under the usual name, so that one test reads both.
-    let django: fn(SessionLayer) -> SessionLayer = |layer| {
+    let django: Preset = |layer| {
         layer
             .django_compatible()
             .with_cookie(CookieConfig::default())
     };
     #[rustfmt::skip]
-    let rows: &[(fn(SessionLayer) -> SessionLayer, Method, &str, u16, bool)] = &[
+    let rows: &[(Preset, Method, &str, u16, bool)] = &[
         // preset, method,         path,      status, the handler's response is sent
         (ours,     Method::POST,    "/write", 409, false),
         (ours,     Method::PUT,     "/write", 409, false),

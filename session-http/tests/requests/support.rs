@@ -256,14 +256,7 @@ impl Browser {
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Reply {
-        self.send(get(path, self.jar.header().as_deref())).await
-    }
-
-    pub(crate) async fn post(&mut self, path: &str) -> Reply {
-        self.send(post(path, self.jar.header().as_deref())).await
-    }
-
-    async fn send(&mut self, request: Request<Body>) -> Reply {
+        let request = get(path, self.jar.header().as_deref());
         let reply = send(&self.app, request).await;
         self.jar.receive(&reply.headers);
         reply
