@@ -20,28 +20,47 @@ const AN_HOUR_ON: Timestamp = Timestamp::from_secs(1_900_003_600);
 const SOON: Timestamp = Timestamp::from_secs(1_900_010_000);
 const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
 
-/// The steps that a publisher has done, and how many it may do.
+/// The steps that a publisher has done, and what becomes of the next ones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Steps {
     done: Arc<Mutex<Vec<Step>>>,
-    limit: Option<usize>,
+    fate: Fate,
+}
+
+/// What happens to a program after some steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Fate {
+    #[default]
+    Lives,
+    /// It dies: nothing more is done.
+    DiesAfter(usize),
+    /// The disk fails it once, and it goes on.
+    FailsAfter(usize),
 }
 
 impl Steps {
     pub(crate) fn take(&self, step: Step) -> io::Result<()> {
         let mut done = self.done.lock().unwrap();
-        if self.limit.is_some_and(|limit| done.len() >= limit) {
-            return Err(io::Error::other("the program is dead"));
+        let refused = match self.fate {
+            Fate::Lives => false,
+            Fate::DiesAfter(steps) => done.len() >= steps,
+            Fate::FailsAfter(steps) => done.len() == steps,
+        };
+        if !refused || matches!(self.fate, Fate::FailsAfter(_)) {
+            done.push(step);
         }
-        done.push(step);
-        Ok(())
+        if refused {
+            Err(io::Error::other("the disk is gone"))
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// Opens the folder for a program that dies after so many steps.
-fn mortal(folder: &Path, sync: SyncPolicy, limit: Option<usize>) -> (FileStore, Steps) {
+/// Opens the folder for a program with this fate.
+fn mortal(folder: &Path, sync: SyncPolicy, fate: Fate) -> (FileStore, Steps) {
     let steps = Steps {
-        limit,
+        fate,
         ..Steps::default()
     };
     let publisher = Publisher::mortal(sync, steps.clone());
@@ -62,8 +81,10 @@ fn change(payload: &'static str) -> Change {
     Change::new(Payload::from_bytes(payload), ExpiryChange::Keep)
 }
 
+type Alive = [Option<(String, Timestamp)>; 2];
+
 /// What is alive at the two keys of every case: payload and expiry.
-async fn alive(store: &FileStore) -> [Option<(String, Timestamp)>; 2] {
+async fn alive(store: &FileStore) -> Alive {
     let mut found = [None, None];
     for (found, name) in found.iter_mut().zip(["a1", "b1"]) {
         *found = store.load(&key(name), NOW).await.unwrap().map(|record| {
@@ -83,48 +104,59 @@ fn stored(saved: Result<Saved, StoreError>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Runs an operation on a folder with one session, first whole and then cut short at each step. Gives the steps of the whole.
+/// Runs an operation on a folder with one session: whole, then cut short at each step, then with an error of the disk at
+/// each. Gives the steps of the whole.
 async fn cut_everywhere(sync: SyncPolicy, operation: Operation) -> Vec<Step> {
-    let mut whole = None;
-    for limit in [None].into_iter().chain((0..).map(Some)) {
-        let folder = tempfile::tempdir().unwrap();
-        let (fine, _) = mortal(folder.path(), sync, None);
-        let version = fine.create(&key("a1"), record("old"), NOW).await.unwrap();
-        let before = alive(&fine).await;
-        let (store, steps) = mortal(folder.path(), sync, limit);
-        let answer = operation(&store, &version).await;
-        let after = alive(&fine).await;
-        let done = steps.done.lock().unwrap().clone();
-        let Some((whole_after, whole_steps)) = &whole else {
-            assert!(answer.is_ok() && after != before, "{answer:?}");
-            whole = Some((after, done));
-            continue;
-        };
-        assert!(
-            after == before || after == *whole_after,
-            "after {done:?}: {after:?} is neither before nor after"
-        );
-        assert!(
-            answer.is_err() || after == *whole_after,
-            "acknowledged after {done:?}, and not there: {after:?}"
-        );
-        // Clearing up changes nothing that can be seen, and leaves nothing that can't.
-        for now in [NOW, AN_HOUR_ON] {
-            let cleared = fine.clear_expired(now, &mut |_| {}).await.unwrap();
-            assert_eq!(cleared, 0, "a living session was cleared");
-            assert!(alive(&fine).await == after, "clearing changed the outcome");
-        }
-        let kept = fine.page(Page::first(9)).await.unwrap().len();
-        let mut files = 0;
-        for shard in std::fs::read_dir(folder.path().join("records")).unwrap() {
-            files += std::fs::read_dir(shard.unwrap().path()).unwrap().count();
-        }
-        assert_eq!(files, kept, "after {done:?} something was left for ever");
-        if done.len() == whole_steps.len() {
-            return done;
-        }
+    let (whole, steps) = run(sync, operation, Fate::Lives, None).await;
+    for step in 0..steps.len() {
+        run(sync, operation, Fate::DiesAfter(step), Some(&whole)).await;
+        run(sync, operation, Fate::FailsAfter(step), Some(&whole)).await;
     }
-    unreachable!("the loop has no end of its own")
+    steps
+}
+
+/// Runs an operation on a folder with one session, and compares what is left with what the operation does when it is whole.
+async fn run(
+    sync: SyncPolicy,
+    operation: Operation,
+    fate: Fate,
+    whole: Option<&Alive>,
+) -> (Alive, Vec<Step>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (fine, _) = mortal(folder.path(), sync, Fate::Lives);
+    let version = fine.create(&key("a1"), record("old"), NOW).await.unwrap();
+    let before = alive(&fine).await;
+    let (store, steps) = mortal(folder.path(), sync, fate);
+    let answer = operation(&store, &version).await;
+    let after = alive(&fine).await;
+    let done = steps.done.lock().unwrap().clone();
+    let context = format!("{fate:?}, {done:?}: {after:?}");
+
+    let whole = whole.unwrap_or(&after);
+    assert!(*whole != before, "nothing was done");
+    assert!(after == before || after == *whole, "half done, {context}");
+    assert!(answer.is_err() || after == *whole, "not done, {context}");
+    if matches!(fate, Fate::FailsAfter(_)) && after == before {
+        let left = files(folder.path());
+        assert_eq!(left, 1, "what did not happen left something, {context}");
+    }
+    // Clearing up changes nothing that can be seen, and leaves nothing that can't.
+    for now in [NOW, AN_HOUR_ON] {
+        let cleared = fine.clear_expired(now, &mut |_| {}).await.unwrap();
+        assert_eq!(cleared, 0, "a living session was cleared, {context}");
+        assert!(alive(&fine).await == after, "clearing changed, {context}");
+    }
+    let kept = fine.page(Page::first(9)).await.unwrap().len();
+    assert_eq!(files(folder.path()), kept, "left for ever, {context}");
+    (after, done)
+}
+
+fn files(folder: &Path) -> usize {
+    let mut files = 0;
+    for shard in std::fs::read_dir(folder.join("records")).unwrap() {
+        files += std::fs::read_dir(shard.unwrap().path()).unwrap().count();
+    }
+    files
 }
 
 const SYNCED: [Step; 4] = [Step::Write, Step::SyncFile, Step::Rename, Step::SyncFolder];
@@ -195,11 +227,15 @@ async fn a_rotation_leaves_one_key_alive_wherever_it_is_cut() {
 #[tokio::test]
 async fn a_note_of_a_rotation_goes_after_the_record_has_settled_on_the_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, steps) = mortal(folder.path(), SyncPolicy::EveryWrite, None);
+    let (store, steps) = mortal(folder.path(), SyncPolicy::EveryWrite, Fate::Lives);
     let (from, to) = (key("a1"), key("b1"));
     let version = store.create(&from, record("old"), NOW).await.unwrap();
     let all_but_one = 2 + 2 * SYNCED.len();
-    let (dying, _) = mortal(folder.path(), SyncPolicy::EveryWrite, Some(all_but_one));
+    let (dying, _) = mortal(
+        folder.path(),
+        SyncPolicy::EveryWrite,
+        Fate::DiesAfter(all_but_one),
+    );
     let rotated = dying.rotate(&from, &version, &to, change("new"), NOW).await;
     assert!(
         matches!(rotated, Ok(Saved::Stored(_))),

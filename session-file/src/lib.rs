@@ -1,4 +1,4 @@
-//! Sessions in files (being written).
+#![doc = include_str!("../docs/crate.md")]
 
 #[cfg(not(unix))]
 compile_error!(

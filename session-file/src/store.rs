@@ -147,7 +147,7 @@ impl SessionStore for FileStore {
                 OPERATION,
                 self.shared.deadline(),
                 stripes,
-                move |shared, _held| match shared.reader(OPERATION).find(&key, Depth::Head)? {
+                move |shared, _held| match shared.reader(OPERATION).find(&key, Depth::Whole)? {
                     Found::Nothing | Found::Moved { .. } => Ok(false),
                     Found::Record(_) => shared.remove(OPERATION, &key),
                     Found::Orphan(_) => shared.remove(OPERATION, &key).map(|_was_none| false),
@@ -265,7 +265,8 @@ impl Shared {
         }
     }
 
-    /// The head of the live record at `key`, if it has the version `expected`. Needs the lock.
+    /// The head of the live record at `key`, if it has the version `expected`. Needs the lock. Reads the payload, too: what
+    /// is damaged must not be overwritten.
     fn expect(
         &self,
         operation: &'static str,
@@ -273,7 +274,7 @@ impl Shared {
         expected: &Version,
         now: Timestamp,
     ) -> Result<Result<Head, Saved>, StoreError> {
-        let found = self.reader(operation).find(key, Depth::Head)?;
+        let found = self.reader(operation).find(key, Depth::Whole)?;
         Ok(match found.live(now) {
             None => Err(Saved::Gone),
             Some(entry) if Version::Counter(entry.head.version) != *expected => {
@@ -290,7 +291,7 @@ impl Shared {
         key: &StoreKey,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let found = self.reader(operation).find(key, Depth::Head)?;
+        let found = self.reader(operation).find(key, Depth::Whole)?;
         let after = found.version().map_or(0, |last| last.saturating_add(1));
         if let Found::Moved { to, .. } = &found {
             self.settle(operation, key, to)?;

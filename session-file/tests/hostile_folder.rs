@@ -12,7 +12,7 @@ use std::time::Duration;
 use session_core::Owner;
 use session_core::store::{EndScope, Page, Saved, SessionStore, StoreError, StoreScan, Timestamp};
 use session_file::{Error, FileStore, FileStoreConfig};
-use support::spoil::{SECRET, SPOILERS, assert_damaged, fingerprint};
+use support::spoil::{SECRET, SPOILERS, assert_damaged, fingerprint, flip};
 use support::{
     LATER, NOW, assert_unavailable, block_on, cannot_run, change, everything, files_ending, hold,
     key, load, new, new_of, open, overwrite, path_of, rename, role, store, text, wrapped,
@@ -401,6 +401,29 @@ async fn what_is_damaged_is_reported_and_left_as_it_is() {
             "{spoiler} was overwritten or removed"
         );
     }
+}
+
+#[tokio::test]
+async fn a_damaged_payload_is_left_as_it_is_until_its_owner_or_its_expiry_ends_it() {
+    let (store, folder) = store();
+    let spoil = |path: &Path| {
+        // After the owner, "ada". The head is sound.
+        flip(path, 99);
+        fingerprint(path)
+    };
+    let (one, other) = (key("4a", 1), key("4a", 2));
+    for key in [&one, &other] {
+        store.create(key, new_of("ada"), NOW).await.unwrap();
+        let path = path_of(folder.path(), key);
+        let before = spoil(&path);
+        assert_damaged(&store, key, "a flipped bit in the payload").await;
+        assert!(before == fingerprint(&path), "it was overwritten");
+    }
+    let index = store.owner_index().unwrap();
+    let ended = index.end(&"ada".into(), EndScope::One(one)).await.unwrap();
+    assert_eq!(ended, 1, "a session escaped by being damaged");
+    assert_eq!(store.clear_expired(LATER, &mut |_| {}).await.unwrap(), 1);
+    assert!(files_ending(&folder.path().join("records"), "").is_empty());
 }
 
 #[tokio::test]

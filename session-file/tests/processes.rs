@@ -3,9 +3,11 @@
 #[cfg(test)]
 mod support;
 
-use session_core::Owner;
 use session_core::store::{OwnerIndex, Page, Saved, SessionStore};
-use support::children::{EACH, PROCESSES, run_children, say, wait_for_the_others};
+use session_core::{Owner, SessionManager};
+use support::children::{
+    EACH, PROCESSES, run_children, run_children_on, say, session_key, wait_for_the_others,
+};
 use support::{NOW, block_on, change, key, load, new, new_of, open, role, text};
 
 #[test]
@@ -130,4 +132,56 @@ fn one_of_four_processes_rotates_each_session() {
     let said = run_children(TEST, folder.path());
     let rotated: u64 = said.iter().map(|count| count.parse().unwrap_or(0)).sum();
     assert_eq!(rotated, EACH, "a session went two ways, or none: {said:?}");
+}
+
+#[test]
+fn requests_in_four_processes_draw_different_numbers_and_keep_all_names() {
+    const TEST: &str = "requests_in_four_processes_draw_different_numbers_and_keep_all_names";
+    /// In each process at once: 52 in all.
+    const REQUESTS: u32 = 13;
+    if let Some(role) = role() {
+        let (number, store) = wait_for_the_others(&role);
+        let manager = SessionManager::new(store);
+        let drawn = block_on(async {
+            let mut requests = tokio::task::JoinSet::new();
+            for request in 0..REQUESTS {
+                let manager = manager.clone();
+                requests.spawn(async move {
+                    let session = manager.load(&session_key()).await;
+                    let session = session.expect("the disk is fine");
+                    let session = session.expect("nobody ended it");
+                    let draw = |last: &mut u32| {
+                        *last += 1;
+                        *last
+                    };
+                    let drawn = session.modify_now("number", draw).await;
+                    let name = format!("{number}/{request}");
+                    session.set(&name, &true).expect("it may be stored");
+                    session.save().await.expect("all get through");
+                    drawn.expect("all get through").to_string()
+                });
+            }
+            requests.join_all().await
+        });
+        return say(&format!("said {}", drawn.join(",")));
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let manager = SessionManager::new(open(folder.path()));
+    let session = manager.start();
+    session.set("number", &0_u32).expect("it may be stored");
+    block_on(session.save()).expect("a new session");
+    let key = session.session_key().expect("it was saved");
+    let said = run_children_on(TEST, folder.path(), key.expose_secret());
+
+    let mut drawn: Vec<u32> = said
+        .iter()
+        .flat_map(|said| said.split(','))
+        .flat_map(str::parse)
+        .collect();
+    drawn.sort_unstable();
+    let all: Vec<u32> = (1..=52).collect();
+    assert_eq!(drawn, all, "a number was drawn twice, or never");
+    let session = block_on(manager.load(&key)).expect("the disk is fine");
+    let names = session.expect("nobody ended it").len();
+    assert_eq!(names, 53, "a name was lost");
 }

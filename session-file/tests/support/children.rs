@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 
+use session_core::SessionKey;
 use session_file::FileStore;
 
 use super::{open, this_test_as};
@@ -13,10 +14,16 @@ pub(crate) const EACH: u64 = 50;
 
 /// Runs `test` again in [`PROCESSES`] children, which all start at one signal, and gives what each of them said.
 pub(crate) fn run_children(test: &str, folder: &Path) -> Vec<String> {
+    run_children_on(test, folder, "")
+}
+
+/// As [`run_children`]; each child finds the session's key in [`session_key`].
+pub(crate) fn run_children_on(test: &str, folder: &Path, key: &str) -> Vec<String> {
     let mut children = Vec::new();
     for number in 0..PROCESSES {
         let mut child = this_test_as(test, &format!("{number}"));
         child.env("SESSION_FILE_TEST_FOLDER", folder);
+        child.env("SESSION_FILE_TEST_KEY", key);
         child.stdin(Stdio::piped()).stdout(Stdio::piped());
         children.push(child.spawn().expect("a child"));
     }
@@ -57,6 +64,12 @@ pub(crate) fn wait_for_the_others(role: &str) -> (u64, FileStore) {
         .read_line(&mut line)
         .expect("the parent lives");
     (role.parse().expect("a number"), store)
+}
+
+/// In a child: the key of the session that all children work on.
+pub(crate) fn session_key() -> SessionKey {
+    let key = std::env::var("SESSION_FILE_TEST_KEY").expect("the parent tells it");
+    SessionKey::parse(key.as_bytes()).expect("the parent has it from a session")
 }
 
 pub(crate) fn say(line: &str) {

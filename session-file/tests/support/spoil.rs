@@ -20,7 +20,7 @@ pub(crate) const SPOILERS: &[Spoiler] = &[
     ("a cut head", |path| cut(path, 40)),
     ("a cut payload", |path| cut(path, usize::MAX)),
     ("a flipped bit in the expiry", |path| flip(path, 32)),
-    ("a flipped bit in the payload", |path| flip(path, 96)),
+    ("a flipped bit in the owner", |path| flip(path, 96)),
     ("a flipped bit in the state", |path| flip(path, 11)),
     ("a longer file", |path| {
         let mut bytes = fs::read(path).unwrap_or_default();
