@@ -546,6 +546,14 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Runs a future that may have to wait.
+fn in_runtime<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.unwrap().block_on(future)
+}
+
 /// What the requests of a random program do.
 #[derive(Debug, Clone)]
 enum Step {
@@ -577,7 +585,7 @@ proptest! {
     #[test]
     fn sums_survive_every_interleaving(adds in prop::collection::vec((0..4_usize, 0..3_usize, 1..9_u64, any::<bool>()), 1..40)) {
         const NAMES: [&str; 3] = ["a", "b", "c"];
-        run(async {
+        in_runtime(async {
             let manager = SessionManager::new(MemoryStore::new());
             let key = start(&manager).await;
             let mut sessions = Vec::new();
@@ -608,7 +616,7 @@ proptest! {
     #[test]
     fn what_a_request_sees_is_what_it_stores(program in steps()) {
         const NAMES: [&str; 3] = ["a", "b", "c"];
-        run(async {
+        in_runtime(async {
             let manager = SessionManager::new(MemoryStore::new());
             let key = start(&manager).await;
             let mut tabs = Vec::new();
