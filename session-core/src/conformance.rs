@@ -1,7 +1,8 @@
 //! The tests that every store must pass, and tools to test what stands on a store. Feature `conformance`.
 //!
 //! One line in a backend's `tests/conformance.rs` becomes one named test per clause of the contract of
-//! [`SessionStore`](crate::store::SessionStore). A clause that is added here reaches every backend when it is next compiled.
+//! [`SessionStore`](crate::store::SessionStore). A clause that is added here reaches every backend when it is next
+//! compiled.
 //!
 //! ```
 //! use session_core::MemoryStore;
@@ -10,15 +11,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! The argument makes a store: a closure or function without parameters whose future gives a [`Fixture`], which is a store, or a
-//! pair of a store and a guard that must live as long (a temporary folder, a server). Every call must give an **empty store
-//! that shares nothing** with those of the other calls, since the tests run side by side. The tests bring their own runtime: tokio's, with
-//! several threads, and with its timers and sockets.
+//! The argument makes a store: a closure or function without parameters whose future gives a [`Fixture`], which is a
+//! store, or a pair of a store and a guard that must live as long (a temporary folder, a server). Every call must give
+//! an **empty store that shares nothing** with those of the other calls, since the tests run side by side. The tests
+//! bring their own runtime: tokio's, with several threads, and with its timers and sockets.
 //!
 //! # What a store may lack
 //!
-//! An [ability] that a store does not offer is declared with the reason. Its tests then say so aloud on stderr, and fail if the
-//! store does offer it. What is not in that list is not optional, and a name that is not in it does not compile.
+//! An [ability] that a store does not offer is declared with the reason. Its tests then say so aloud on stderr, and
+//! fail if the store does offer it. What is not in that list is not optional, and a name that is not in it does not
+//! compile.
 //!
 //! ```
 //! use session_core::conformance::{DefaultBodies, FourMethodStore};
@@ -47,16 +49,17 @@
 //!
 //! # Time
 //!
-//! No clause waits for anything to expire: each passes its own `now`, in the year 2100 and later, so that a garbage collector that
-//! goes by the real time finds nothing to collect.
+//! No clause waits for anything to expire: each passes its own `now`, in the year 2100 and later, so that a garbage
+//! collector that goes by the real time finds nothing to collect.
 //!
 //! With `SESSION_TEST_FULL=1` in the environment the random programs are many more and longer.
 //!
 //! # Tools
 //!
-//! [`FaultStore`] refuses a call, holds it or loses its answer. [`CountingStore`] counts calls. [`FourMethodStore`] is the smallest store there is,
-//! with a latency if that is wanted, and [`DefaultBodies`] reduces any store to its four required methods. They are what the
-//! tests of an application need as well: "the store is down", "the second tab was faster", "one round trip, not two".
+//! [`FaultStore`] refuses a call, holds it or loses its answer. [`CountingStore`] counts calls. [`FourMethodStore`] is
+//! the smallest store there is, with a latency if that is wanted, and [`DefaultBodies`] reduces any store to its four
+//! required methods. They are what the tests of an application need as well: "the store is down", "the second tab was
+//! faster", "one round trip, not two".
 
 pub mod ability;
 mod broken;
@@ -66,15 +69,17 @@ mod default_bodies;
 mod fault;
 mod fixture;
 mod four_methods;
+mod gate;
 mod operation;
 mod suite;
 
 pub use broken::Broken;
 pub use counting::CountingStore;
 pub use default_bodies::DefaultBodies;
-pub use fault::{Call, FaultStore, Gate};
+pub use fault::{Call, FaultStore};
 pub use fixture::Fixture;
 pub use four_methods::FourMethodStore;
+pub use gate::Gate;
 pub use operation::Operation;
 pub use suite::{CLAUSES, Clause};
 

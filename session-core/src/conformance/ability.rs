@@ -32,8 +32,8 @@ abilities! {
     scan;
     /// Keeping a record's owner, label and creation time. A table that is shared with Django has no place for them.
     owner_label_and_creation_time;
-    /// No two states of a record, nor of two records that lived under the same key, have the same version. A table without a
-    /// column for a number compares the data itself, and can't tell a state from an equal one before it.
+    /// No two states of a record, nor of two records that lived under the same key, have the same version. A table
+    /// without a column for a number compares the data itself, and can't tell a state from an equal one before it.
     versions_are_unique;
     /// Keeping every live record, however many. A bounded cache evicts.
     survives_memory_pressure;

@@ -1,4 +1,5 @@
-//! The clauses: each function is one sentence about the behaviour of a store, and fails with what a user would have seen.
+//! The clauses: each function is one sentence about the behaviour of a store, and fails with what a user would have
+//! seen.
 
 pub(super) mod setting;
 

@@ -7,10 +7,11 @@ use crate::key::StoreKey;
 use crate::record::{Change, NewRecord, Record, Saved, Version};
 use crate::store::{SessionStore, StoreError};
 
-/// Wraps a store and passes on `load`, `create`, `save` and `delete` alone: `touch` and `rotate` are the default bodies over those,
-/// and nothing else is offered.
+/// Wraps a store and passes on `load`, `create`, `save` and `delete` alone: `touch` and `rotate` are the default bodies
+/// over those, and nothing else is offered.
 ///
-/// Around a [`FaultStore`](crate::conformance::FaultStore) it shows what the default bodies do when the store fails between their steps.
+/// Around a [`FaultStore`](crate::conformance::FaultStore) it shows what the default bodies do when the store fails
+/// between their steps.
 #[derive(Debug)]
 pub struct DefaultBodies<S>(pub(super) S);
 

@@ -1,14 +1,15 @@
-//! A store that fails, waits or loses its answer when it is told to, so that races and outages are forced and not hoped for.
+//! A store that fails, waits or loses its answer when it is told to, so that races and outages are forced and not hoped
+//! for.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 
 use crate::clock::Timestamp;
 use crate::conformance::counting::{index_of, scan_of};
+use crate::conformance::gate::{Gate, Passage};
 use crate::conformance::operation::Operation;
 use crate::key::StoreKey;
 use crate::owner::Owner;
@@ -17,7 +18,8 @@ use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreSc
 
 /// Wraps a store and does to chosen calls what a network, a server or a slow disk may do.
 ///
-/// Until it is told otherwise it passes everything on. Put it into an [`Arc`] to keep a hand on it: `Arc<FaultStore<_>>` is a store too.
+/// Until it is told otherwise it passes everything on. Put it into an [`Arc`] to keep a hand on it:
+/// `Arc<FaultStore<_>>` is a store too.
 ///
 /// | method | the call | the caller sees |
 /// | --- | --- | --- |
@@ -26,8 +28,9 @@ use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreSc
 /// | [`hold`](Self::hold) | waits before it reaches the store, until the [`Gate`] is released | the answer, late |
 /// | [`hold_answer`](Self::hold_answer) | is carried out, then waits | the answer, late |
 ///
-/// Which call is said by an [`Operation`] (the next one of that kind) or a [`Call`] (the n-th, of any kind, all later ones too).
-/// Calls are counted from the moment the fault is set up. Several faults may meet one call: it is held first, then refused.
+/// Which call is said by an [`Operation`] (the next one of that kind) or a [`Call`] (the n-th, of any kind, all later
+/// ones too). Calls are counted from the moment the fault is set up. Several faults may meet one call: it is held
+/// first, then refused.
 ///
 /// Two tabs, and the slower one saves last:
 ///
@@ -64,7 +67,8 @@ pub struct FaultStore<S> {
     rules: Mutex<Vec<Rule>>,
 }
 
-/// Which calls a fault meets, counted from the moment it is set up. An [`Operation`] stands for the next call of its kind.
+/// Which calls a fault meets, counted from the moment it is set up. An [`Operation`] stands for the next call of its
+/// kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "hand it to one of the methods of `FaultStore`"]
 pub struct Call {
@@ -111,47 +115,6 @@ impl From<Operation> for Call {
     }
 }
 
-/// Holds a call of a [`FaultStore`] until it is released. Dropping the gate releases it, so that a failing test ends.
-#[must_use = "dropping the gate releases the call"]
-pub struct Gate(Arc<Passage>);
-
-impl Gate {
-    /// Waits until the call has arrived at the gate.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing changes.
-    pub async fn reached(&self) {
-        self.0.reached.wait().await;
-    }
-
-    /// Whether the call has arrived.
-    #[must_use]
-    pub fn is_reached(&self) -> bool {
-        self.0.reached.is_open()
-    }
-
-    /// Lets the call go on, now or when it arrives.
-    pub fn release(&self) {
-        self.0.released.open();
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-impl fmt::Debug for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate")
-            .field("reached", &self.is_reached())
-            .field("released", &self.0.released.is_open())
-            .finish()
-    }
-}
-
 impl<S> FaultStore<S> {
     /// Passes everything on to `store`, until it is told otherwise.
     pub const fn new(store: S) -> Self {
@@ -189,18 +152,18 @@ impl<S> FaultStore<S> {
     pub fn hold(&self, call: impl Into<Call>) -> Gate {
         let passage = Arc::new(Passage::default());
         self.add(call.into(), Fault::Hold(Arc::clone(&passage)));
-        Gate(passage)
+        Gate::new(passage)
     }
 
     /// Carries `call` out and holds the answer.
     pub fn hold_answer(&self, call: impl Into<Call>) -> Gate {
         let passage = Arc::new(Passage::default());
         self.add(call.into(), Fault::HoldAnswer(Arc::clone(&passage)));
-        Gate(passage)
+        Gate::new(passage)
     }
 
-    /// Forgets all faults, and says whether every one of them has met a call. A test whose fault never happened has shown nothing.
-    /// Calls that are held stay held.
+    /// Forgets all faults, and says whether every one of them has met a call. A test whose fault never happened has
+    /// shown nothing. Calls that are held stay held.
     #[must_use = "a fault that never happened has shown nothing"]
     pub fn clear_faults(&self) -> bool {
         self.rules().drain(..).all(|rule| rule.met)
@@ -305,42 +268,6 @@ enum Fault {
     LoseAnswer,
     Hold(Arc<Passage>),
     HoldAnswer(Arc<Passage>),
-}
-
-#[derive(Default)]
-struct Passage {
-    reached: Latch,
-    released: Latch,
-}
-
-impl Passage {
-    async fn pass(&self) {
-        self.reached.open();
-        self.released.wait().await;
-    }
-}
-
-/// Shut until it is opened, then open for good: a semaphore without permits, which waiters leave when it is closed.
-struct Latch(Semaphore);
-
-impl Default for Latch {
-    fn default() -> Self {
-        Self(Semaphore::const_new(0))
-    }
-}
-
-impl Latch {
-    fn open(&self) {
-        self.0.close();
-    }
-
-    fn is_open(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    async fn wait(&self) {
-        drop(self.0.acquire().await);
-    }
 }
 
 #[async_trait]

@@ -15,7 +15,8 @@ use crate::store::{OwnerIndex, SessionStore, StoreError, StoreScan};
 
 /// A store and whatever must live as long as it.
 ///
-/// Every store is one, and so is a pair of a store and a guard: `(store, temporary_folder)`. The store is dropped first.
+/// Every store is one, and so is a pair of a store and a guard: `(store, temporary_folder)`. The store is dropped
+/// first.
 pub trait Fixture: Send + Sync + 'static {
     /// The store to test.
     fn store(&self) -> &dyn SessionStore;

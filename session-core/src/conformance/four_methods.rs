@@ -12,10 +12,11 @@ use crate::key::StoreKey;
 use crate::record::{Change, NewRecord, Record, Saved, Version};
 use crate::store::{SessionStore, StoreError};
 
-/// A store that implements the required methods and nothing else, so that whatever is tested over it runs on the default bodies.
+/// A store that implements the required methods and nothing else, so that whatever is tested over it runs on the
+/// default bodies.
 ///
-/// With [`with_latency`](Self::with_latency) every call takes as long as a round trip to a server, half of it before the work and half after,
-/// and concurrent requests overlap as they do in production.
+/// With [`with_latency`](Self::with_latency) every call takes as long as a round trip to a server, half of it before
+/// the work and half after, and concurrent requests overlap as they do in production.
 #[derive(Default)]
 pub struct FourMethodStore {
     state: Mutex<State>,

@@ -31,7 +31,8 @@ impl Clause {
 
     /// Tests the stores that `new_store` makes, in a tokio runtime of its own; `lacking` is what they don't offer.
     ///
-    /// This is what the tests of [`conformance_suite!`](crate::conformance_suite) call. Call it yourself to show that a clause catches a store that is broken on purpose.
+    /// This is what the tests of [`conformance_suite!`](crate::conformance_suite) call. Call it yourself to show that a
+    /// clause catches a store that is broken on purpose.
     ///
     /// # Errors
     ///
@@ -224,15 +225,14 @@ macro_rules! __conformance_clauses {
 
 /// One test per clause of the storage contract: see [`conformance`](mod@crate::conformance).
 ///
-/// `conformance_suite!(new_store)`, or with any of `name: module_name` and `except: [ability = "reason", ...]` after it, in this
-/// order.
+/// `conformance_suite!(new_store)`, or with any of `name: module_name` and `except: [ability = "reason", ...]` after
+/// it, in this order.
 #[macro_export]
 macro_rules! conformance_suite {
     ($new_store:expr $(, except: [$($ability:ident = $reason:expr),* $(,)?])? $(,)?) => {
         $crate::conformance_suite!($new_store, name: conformance $(, except: [$($ability = $reason),*])?);
     };
     ($new_store:expr, name: $suite:ident $(, except: [$($ability:ident = $reason:expr),* $(,)?])? $(,)?) => {
-        #[cfg(test)]
         mod $suite {
             #[allow(unused_imports, clippy::wildcard_imports, reason = "whatever the argument names")]
             use super::*;

@@ -100,7 +100,39 @@ pub(in crate::conformance) async fn the_default_rotate_leaves_one_key_whichever_
             "the default rotate needs several steps, and only {failed} of them could fail"
         );
     }
-    Ok(())
+    leave_an_orphan(&store, &key(1_000), &key(1_001)).await
+}
+
+/// Somebody saves before the old record is ended, and then the copy can't be taken back.
+async fn leave_an_orphan(store: &Store, from: &StoreKey, to: &StoreKey) -> Result<(), Broken> {
+    let version = store.create(from, new("before"), NOW).await?;
+    let steps = Arc::new(over(store));
+    let gate = steps.inner().hold(Operation::Save);
+    steps.inner().refuse(Operation::Delete);
+    let rotating = tokio::spawn({
+        let (steps, from, to) = (Arc::clone(&steps), from.clone(), to.clone());
+        let version = version.clone();
+        async move {
+            steps
+                .rotate(&from, &version, &to, change("after"), NOW)
+                .await
+        }
+    });
+    gate.reached().await;
+    let saved = store.save(from, &version, change("saved"), NOW).await?;
+    stored(saved, "a save was refused because a rotate had begun")?;
+    gate.release();
+    let rotated = rotating.await?;
+    ensure!(
+        rotated.is_err(),
+        "a rotate that could not take its copy back does not say so"
+    );
+    let what = "a rotate that was refused ended the session";
+    let record = live(store, from, NOW, what).await?;
+    ensure!(data(&record)? == "saved", "a rotate lost a save's update");
+    let what =
+        "a rotate that could not take its copy back left two sessions for more than a minute";
+    dead(store, to, ORPHANS_GONE, what).await
 }
 
 async fn judge_failed_rotate(

@@ -243,7 +243,13 @@ pub(in crate::conformance) async fn rotate_onto_an_expired_record_replaces_it(
 ) -> Result<(), Broken> {
     let store = stores.fresh().await;
     let (from, to) = (key(1), key(2));
-    store.create(&to, new("expired"), NOW).await?;
+    let expired = NewRecord {
+        owner: Some(Owner::from("ada")),
+        label: label("her phone"),
+        created_at: Some(NOW),
+        ..new("expired")
+    };
+    store.create(&to, expired, NOW).await?;
     let record = NewRecord::new(payload("before"), at(5_000));
     let version = store.create(&from, record, NOW).await?;
     let rotated = store
@@ -258,6 +264,15 @@ pub(in crate::conformance) async fn rotate_onto_an_expired_record_replaces_it(
     ensure!(
         data(&record)? == "after",
         "a rotated session has the data of an expired one"
+    );
+    ensure_eq!(
+        record.expires_at,
+        at(5_000),
+        "a rotated session has the expiry of an expired one"
+    );
+    ensure!(
+        record.owner.is_none() && record.label.is_none() && record.created_at.is_none(),
+        "a rotated session has owner, label or creation time of an expired one"
     );
     dead(
         &store,

@@ -16,7 +16,8 @@ use crate::payload::Payload;
 use crate::record::{Change, ExpiryChange, Label, NewRecord, Record, Saved, Version};
 use crate::store::SessionStore;
 
-/// When the clauses begin: 2100-01-01, so that no store's own garbage collector, which goes by the real time, finds anything expired.
+/// When the clauses begin: 2100-01-01, so that no store's own garbage collector, which goes by the real time, finds
+/// anything expired.
 pub(in crate::conformance) const NOW: Timestamp = Timestamp::from_secs(4_102_444_800);
 
 /// When a record ends unless the clause says otherwise.
