@@ -1,5 +1,7 @@
 //! Takes blocking work to a thread for it, in one hop: after its turn has come, and within its time.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,6 @@ use crate::lock::Lock;
 use crate::publish::Publisher;
 
 /// What all clones of a store share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) folder: Folder,
     pub(crate) publisher: Publisher,
@@ -207,7 +208,23 @@ impl Shared {
         })
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            folder,
+            publisher,
+            timeout,
+            queues: _,
+        } = self;
+        f.debug_struct("Shared")
+            .field("folder", folder)
+            .field("publisher", publisher)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
     }
 }

@@ -5,19 +5,20 @@ compile_error!(
     "session-file is offered on Unix only: it relies on flock, on rename over an open file and on folder permissions. Use session-db with SQLite instead."
 );
 
-mod claim;
 mod config;
-#[cfg(test)]
-mod crash_points;
-mod error;
-mod format;
-mod hop;
+mod claim;
 mod layout;
+mod format;
 mod lock;
 mod publish;
 mod reader;
+mod hop;
 mod store;
 mod walk;
+mod clear;
+mod error;
+#[cfg(test)]
+mod crash_points;
 
 pub use config::{FileStoreConfig, SyncPolicy};
 pub use error::Error;

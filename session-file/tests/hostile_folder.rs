@@ -509,6 +509,36 @@ async fn what_is_too_large_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_disk_that_does_not_answer_is_an_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = FileStoreConfig::new(folder.path()).with_timeout(Duration::from_millis(50));
+    let store = config.open().unwrap();
+    let one = key("4a", 1);
+    // As a disk that hangs, this keeps the only thread for blocking work until it is let go.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    let hanging = runtime.spawn_blocking(move || hangs.recv());
+    runtime.block_on(async {
+        let advice = "the disk did not answer within the timeout";
+        assert_unavailable(store.load(&one, NOW).await, advice);
+        assert_unavailable(store.create(&one, new("late"), NOW).await, advice);
+        drop(release);
+        assert!(hanging.await.unwrap().is_err(), "it was let go");
+        // The create was still under way, and what comes after it waits for its turn.
+        let again = store.create(&one, new("again"), NOW).await;
+        assert!(
+            matches!(again, Err(StoreError::KeyTaken { .. })),
+            "it was done in part, or out of turn: {again:?}"
+        );
+        assert_eq!(text(&load(&store, &one).await.unwrap()), "late");
+    });
+}
+
+#[test]
 fn outside_of_a_runtime_there_is_an_error_and_no_panic() {
     let (store, _folder) = store();
     let mut load = std::pin::pin!(async move { store.load(&key("4a", 1), NOW).await });

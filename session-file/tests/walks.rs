@@ -3,22 +3,11 @@
 #[cfg(test)]
 mod support;
 
-use std::fs;
-
 use session_core::Owner;
-use session_core::store::{
-    EndScope, ExpiryChange, Page, Saved, SessionStore, StoreKey, StoreScan, Timestamp,
-};
+use session_core::store::{EndScope, Page, Saved, SessionStore, StoreKey, StoreScan};
 use support::{
-    LATER, NOW, change, change_of, files_ending, hold, key, load, new, new_of, path_of, store,
+    LATER, NOW, change, change_of, files_ending, gone, hold, key, load, new, new_of, path_of, store,
 };
-
-/// Waits until the store has no live record at `key`.
-async fn gone(store: &session_file::FileStore, key: &StoreKey) {
-    while load(store, key).await.is_some() {
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_does_not_escape_its_end_by_rotating_to_where_the_walk_has_been() {
@@ -237,37 +226,4 @@ async fn a_temporary_file_in_use_is_not_removed() {
     drop(held);
     store.clear_expired(NOW, &mut |_| {}).await.unwrap();
     assert!(!in_use.exists());
-}
-
-#[tokio::test]
-async fn a_record_that_was_renewed_after_it_was_found_expired_stays() {
-    let (store, folder) = store();
-    let key = key("4a", 1);
-    let mut record = new("x");
-    record.expires_at = Timestamp::from_secs(NOW.as_secs() + 10);
-    let version = store.create(&key, record, NOW).await.unwrap();
-    let after = Timestamp::from_secs(NOW.as_secs() + 20);
-    // The cleaner, whose clock is ahead, has found it and waits for the lock; the renewal is what it waits for.
-    let held = hold(folder.path(), "4a");
-    let mut ignore = |_| {};
-    let clearing = store.clear_expired(after, &mut ignore);
-    tokio::pin!(clearing);
-    for _ in 0..50 {
-        tokio::select! {
-            biased;
-            _ = &mut clearing => panic!("it did not wait for the lock"),
-            () = tokio::time::sleep(std::time::Duration::from_millis(1)) => {}
-        }
-    }
-    let elsewhere = tempfile::tempdir().unwrap();
-    let twin = support::open(elsewhere.path());
-    let mut record = new("x");
-    record.expires_at = LATER;
-    twin.create(&key, record, NOW).await.unwrap();
-    let renewed = fs::read(path_of(elsewhere.path(), &key)).unwrap();
-    support::overwrite(&path_of(folder.path(), &key), &renewed);
-    drop(held);
-    assert_eq!(clearing.await.unwrap(), 0, "a renewed session was cleared");
-    assert!(load(&store, &key).await.is_some());
-    let _old = (version, ExpiryChange::Keep);
 }

@@ -75,6 +75,18 @@ pub(crate) async fn load(store: &FileStore, key: &StoreKey) -> Option<Record> {
         .expect("a record that can be read")
 }
 
+/// Waits until the store has no live record at `key`.
+pub(crate) async fn gone(store: &FileStore, key: &StoreKey) {
+    let gone = async {
+        while load(store, key).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(30);
+    let gone = tokio::time::timeout(patience, gone).await;
+    gone.expect("a session should have ended by now");
+}
+
 pub(crate) fn path_of(folder: &Path, key: &StoreKey) -> PathBuf {
     let key = key.as_str();
     let shard = &key[..key.len().min(2)];
@@ -135,6 +147,8 @@ pub(crate) fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreErro
         Err(error @ StoreError::Unavailable { .. }) => {
             let text = everything(&error);
             assert!(text.contains(advice), "no {advice:?} in: {text}");
+            // The keys of these tests are mostly zeros.
+            assert!(!text.contains("00000000"), "a key is in: {text}");
         }
         other => panic!("should be unavailable ({advice}), was {other:?}"),
     }
