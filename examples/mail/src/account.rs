@@ -30,7 +30,8 @@ pub(crate) async fn log_in(
     Form(Credentials { name, password }): Form<Credentials>,
 ) -> session_http::Result<Response> {
     if !session.test_cookie_worked() {
-        let message = "Your browser did not send back the cookie of this page. Please allow cookies and try again.";
+        let message = "Your browser did not send back the cookie of this page. Please allow cookies and try again. \
+            (Safari keeps this cookie only where there is https: here, please take Firefox or Chromium.)";
         return refuse(&session, &name, message).await;
     }
     let Some(name) = page::filled_in(&name, NAME_LENGTH_MAX) else {

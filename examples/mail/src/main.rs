@@ -15,10 +15,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Arguments, Command};
 
-/// How long an interrupted demo waits for answers under way, and for browsers that opened a connection and said nothing.
+/// How long an interrupted demo waits for answers under way, and for forms that are half sent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -60,13 +61,19 @@ async fn serve(Arguments { port, store }: Arguments) -> Result<(), BoxError> {
         .map_err(|error| {
             format!("can't listen on port {port} ({error}); choose one with --port")
         })?;
+    // Before anybody knows of the address: from here on Ctrl-C is no accident.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut same_interrupt = signal(SignalKind::interrupt())?;
     println!("The demo is at http://{}/", listener.local_addr()?);
     println!("Sessions are kept in {store}. Ctrl-C ends it.");
-    let serving = axum::serve(listener, app::router(layer)).with_graceful_shutdown(interrupted());
+
+    let serving = axum::serve(listener, app::router(layer)).with_graceful_shutdown(async move {
+        interrupt.recv().await;
+    });
     let out_of_patience = async {
-        interrupted().await;
+        same_interrupt.recv().await;
         tokio::select! {
-            () = interrupted() => {}
+            _second = same_interrupt.recv() => {}
             () = tokio::time::sleep(PATIENCE) => {}
         }
     };
@@ -75,13 +82,6 @@ async fn serve(Arguments { port, store }: Arguments) -> Result<(), BoxError> {
         () = out_of_patience => {}
     }
     Ok(())
-}
-
-async fn interrupted() {
-    // Where Ctrl-C can't be heard, it ends the program by itself.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// An error and what caused it, on one line.

@@ -1,0 +1,86 @@
+//! The demo itself: the program as it is built, serving for one walk.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::wire::{self, Answer};
+
+/// What the session's cookie is called.
+pub(crate) const COOKIE: &str = "__Host-sessionid";
+
+/// Where the demo keeps sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Memory,
+    Files,
+}
+
+/// Serves until it is dropped.
+pub(crate) struct Demo {
+    /// Ends with a slash.
+    pub(crate) url: String,
+    process: Child,
+    // Kept open: a program that can't print panics.
+    _output: BufReader<ChildStdout>,
+    _folder: TempDir,
+}
+
+impl Demo {
+    /// Starts it on a free port.
+    pub(crate) fn start(store: Store) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = match store {
+            Store::Memory => "memory".to_owned(),
+            Store::Files => format!("file:{}", folder.path().join("sessions").display()),
+        };
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mail"))
+            .args(["--port", "0", "--store", &store])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It prints its address once it listens.
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"));
+        let url = url.unwrap_or_else(|| panic!("no address in the line: {line}"));
+        Self {
+            url: url.to_owned(),
+            process,
+            _output: output,
+            _folder: folder,
+        }
+    }
+
+    /// The page at `path`, as somebody sees it who has got hold of this key.
+    pub(crate) fn page_with_key(&self, path: &str, key: &str) -> String {
+        let answer = self.send("GET", path, key, "");
+        assert_eq!(answer.status, 200, "the demo did not answer {path}");
+        answer.body
+    }
+
+    /// Posts a form as a browser does that has this key.
+    pub(crate) fn post_with_key(&self, path: &str, key: &str, form: &str) -> Answer {
+        self.send("POST", path, key, form)
+    }
+
+    fn send(&self, method: &str, path: &str, key: &str, form: &str) -> Answer {
+        let head = [
+            &*format!("{method} {path} HTTP/1.1"),
+            "Content-Type: application/x-www-form-urlencoded",
+            &*format!("Cookie: {COOKIE}={key}"),
+        ];
+        wire::send(&self.url, &head, form)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
