@@ -1,15 +1,18 @@
-//! Django's sessions for Rust web applications (being written).
+//! Django's sessions for Rust web applications: a tower layer, axum extractors, and nothing else to wire up.
+#![cfg_attr(feature = "axum", doc = include_str!("../docs/crate.md"))]
 
-mod config;
+mod error;
 mod cookie;
 mod headers;
+mod config;
 mod request;
 mod exchange;
 mod session;
 pub mod tower;
 #[cfg(feature = "axum")]
 mod axum;
-mod error;
+#[cfg(all(feature = "axum", any(doc, doctest)))]
+pub mod recipes;
 
 pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};

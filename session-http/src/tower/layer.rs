@@ -11,17 +11,19 @@ use crate::tower::SessionService;
 /// Gives every request a session. A [`tower_layer::Layer`]; cheap to clone, and it can't fail.
 ///
 /// ```
+/// # #[cfg(feature = "axum")] {
 /// use axum::{Router, routing::get};
 /// use session_http::{MemoryStore, Session, SessionLayer};
 ///
 /// let app: Router = Router::new()
 ///     .route("/", get(async |session: Session| session.len().to_string()))
 ///     .layer(SessionLayer::new(MemoryStore::new())); // after the routes that need it
+/// # }
 /// ```
 ///
 /// A request that nobody asks for its session is passed on and answered without a look at its cookies. For others the
-/// changes are stored when the response is ready and before its headers go out; [the response
-/// table](crate#what-a-response-gets) says what it gets.
+/// changes are stored when the response is ready and before its headers go out; the crate's documentation has a table of
+/// what a response gets.
 ///
 /// If a request passes two layers of the same cookie name, the inner one does nothing. With different names both work, and
 /// extractors give the innermost layer's session.
