@@ -178,3 +178,14 @@ fn a_store_that_can_not_be_made_fails_its_clause() {
     });
     assert!(outcome.is_err(), "a store that can't be made passes");
 }
+
+#[test]
+#[should_panic(expected = "say why the store does not offer scan")]
+fn an_exception_without_a_reason_fails() {
+    use session_core::conformance::{ability, run};
+
+    let except = &[(ability::scan, " ")];
+    run("suite", CLAUSES[0].name, except, || async {
+        FlawedStore::new(None)
+    });
+}
