@@ -81,17 +81,17 @@ pub enum SessionError {
         /// The limit.
         nesting_max: usize,
     },
-    /// An owner's id is empty or too long. Nothing was changed.
-    #[error("an owner's id has 1 to {bytes_max} bytes")]
+    /// An owner's id is empty, too long or has a NUL in it. Nothing was changed.
+    #[error("an owner's id has 1 to {bytes_max} bytes, and no NUL")]
     #[non_exhaustive]
     InvalidOwner {
         /// The limit.
         bytes_max: usize,
     },
-    /// A label is too long. Nothing was changed.
-    #[error("a label has at most {bytes_max} bytes")]
+    /// A label is too long or has a NUL in it. Nothing was changed.
+    #[error("a label has at most {bytes_max} bytes, and no NUL")]
     #[non_exhaustive]
-    LabelTooLong {
+    InvalidLabel {
         /// The limit.
         bytes_max: usize,
     },

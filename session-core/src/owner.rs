@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::SessionError;
 use crate::policy::OWNER_BYTES_MAX;
 
-/// Whose session it is: a user id as text, 1 to 256 bytes.
+/// Whose session it is: a user id as text, 1 to 256 bytes without a NUL.
 ///
 /// Set by `log_in`; what "my sessions" and "log out everywhere" go by. Its `Debug` does not show it.
 ///
@@ -28,7 +28,8 @@ impl Owner {
 
     /// Checked where an owner enters, so that stores can rely on it.
     pub(crate) fn check(&self) -> Result<(), SessionError> {
-        let fits = (1..=OWNER_BYTES_MAX).contains(&self.0.len());
+        // PostgreSQL's text can't hold a NUL.
+        let fits = (1..=OWNER_BYTES_MAX).contains(&self.0.len()) && !self.0.contains('\0');
         if fits {
             Ok(())
         } else {

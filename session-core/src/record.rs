@@ -245,7 +245,8 @@ pub enum Saved {
 pub struct Label(Arc<str>);
 
 impl Label {
-    /// The label with this text. Stores may refuse one of more than 256 bytes, and the session API never sends one.
+    /// The label with this text. Stores may refuse one of more than 256 bytes or with a NUL, and the session API never
+    /// sends one.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(Arc::from(text))

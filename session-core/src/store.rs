@@ -128,7 +128,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         default_body::touch(self, key, expires_at, now).await
     }
 
-    /// Moves the record at `from` to `to` and changes it, in one step, provided that it still has the version `expected`.
+    /// Moves the record at `from` to `to`, which is another key, and changes it, in one step, provided that it still has the
+    /// version `expected`.
     ///
     /// The default body needs no more than the required methods: it creates the new record with a minute to live, ends
     /// the old one by compare-and-swap, and then gives the new one its full life. A crash in between leaves an orphan for

@@ -21,7 +21,7 @@ impl SessionBase {
     ///
     /// # Errors
     ///
-    /// [`SessionError::InvalidOwner`] when the id is empty or longer than 256 bytes.
+    /// [`SessionError::InvalidOwner`] when the id is empty, longer than 256 bytes, or has a NUL in it.
     #[doc(alias = "login")]
     pub fn log_in(&self, owner: impl Into<Owner>) -> Result<(), SessionError> {
         let owner = owner.into();
@@ -65,11 +65,11 @@ impl SessionBase {
     ///
     /// # Errors
     ///
-    /// [`SessionError::LabelTooLong`] for more than 256 bytes.
+    /// [`SessionError::InvalidLabel`] for more than 256 bytes, or a NUL.
     pub fn set_label<'a>(&self, label: impl Into<Option<&'a str>>) -> Result<(), SessionError> {
         let label = label.into();
-        if label.is_some_and(|label| label.len() > LABEL_BYTES_MAX) {
-            return Err(SessionError::LabelTooLong {
+        if label.is_some_and(|label| label.len() > LABEL_BYTES_MAX || label.contains('\0')) {
+            return Err(SessionError::InvalidLabel {
                 bytes_max: LABEL_BYTES_MAX,
             });
         }

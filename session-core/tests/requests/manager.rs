@@ -527,12 +527,20 @@ async fn limits_are_errors_and_nothing_is_lost() {
         Err(SessionError::InvalidOwner { .. })
     ));
     assert!(matches!(
+        session.log_in("a\0b"),
+        Err(SessionError::InvalidOwner { .. })
+    ));
+    assert!(matches!(
+        session.set_label("a\0b"),
+        Err(SessionError::InvalidLabel { .. })
+    ));
+    assert!(matches!(
         session.log_in(""),
         Err(SessionError::InvalidOwner { .. })
     ));
     assert!(matches!(
         session.set_label("x".repeat(257).as_str()),
-        Err(SessionError::LabelTooLong { .. })
+        Err(SessionError::InvalidLabel { .. })
     ));
     assert_eq!(request.finish().await.word(), "accessed");
     assert_eq!(site.stored(&key).await.unwrap().keys(), ["a", "b"]);
