@@ -128,8 +128,17 @@ impl Shared {
             let deleted = deadline
                 .call_again("delete", || self.manager.store().delete(&key))
                 .await;
-            if matches!(deleted, Ok(_) | Err(StoreError::DeletedWithin { .. })) {
+            let is_gone = matches!(
+                deleted,
+                Ok(_) | Err(StoreError::DeletedWithin { .. } | StoreError::Damaged { .. })
+            );
+            if is_gone {
                 self.lock().ended.retain(|ended| *ended != key);
+            }
+            if let Err(StoreError::Damaged { .. }) = deleted {
+                // Nobody can load it, and so nobody is logged in by it.
+                tracing::error!("a damaged session was ended; its record is left as it is");
+                continue;
             }
             deleted?;
         }

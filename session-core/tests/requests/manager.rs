@@ -804,6 +804,18 @@ async fn deleted_within_a_bound_is_said_and_the_key_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_damaged_session_can_be_logged_out_of() {
+    let (site, live) = site_with_visitor().await;
+    site.store.refuse_with(Operation::Delete, || {
+        StoreError::damaged("a store", "half a record")
+    });
+    let request = site.request(Some(&live));
+    request.slot.log_out();
+    assert_eq!(request.finish().await.word(), "revoke");
+    assert!(site.store.clear_faults());
+}
+
+#[tokio::test]
 async fn after_the_headers_only_what_needs_no_cookie_can_be_stored() {
     let (site, live) = site_with_visitor().await;
     let request = site.request(Some(&live));
