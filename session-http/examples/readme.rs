@@ -1,7 +1,8 @@
 //! A page that counts its visits: the smallest application with sessions.
 
 use axum::{Router, routing::get};
-use session_http::{MemoryStore, Session, SessionLayer};
+use session_file::FileStore;
+use session_http::{Session, SessionLayer};
 
 async fn visits(session: Session) -> session_http::Result<String> {
     session.modify("visits", |visits: &mut u32| *visits += 1)?;
@@ -10,10 +11,12 @@ async fn visits(session: Session) -> session_http::Result<String> {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store = FileStore::open("target/readme-sessions")?;
     let app = Router::new()
         .route("/", get(visits))
-        .layer(SessionLayer::new(MemoryStore::new())); // after the routes that need it
+        .layer(SessionLayer::new(store)); // after the routes that need it
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
-    axum::serve(listener, app).await
+    axum::serve(listener, app).await?;
+    Ok(())
 }

@@ -1,13 +1,6 @@
 //! What the session's cookie looks like, and what a request is answered whose session ended under it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use http::{HeaderMap, Uri};
-use session_core::SessionManager;
-
 use crate::error::Error;
-use crate::headers::{self, Transport};
 
 /// The cookie's default name. Browsers accept a `__Host-` cookie only with `Secure`, for the whole host, and from
 /// nobody else (RFC 6265bis section 4.1.3.2): a sister domain can't plant one.
@@ -72,16 +65,6 @@ pub enum Interruption {
 #[must_use = "`build` checks the parts and puts them together"]
 pub struct CookieConfigBuilder(Parts);
 
-/// What all requests that pass one layer have in common.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) manager: SessionManager,
-    pub(crate) cookie: CookieConfig,
-    pub(crate) interruption: Interruption,
-    /// Whether there is nothing more to say about how requests come. Shared by clones, since a router makes many.
-    transport_is_known: Arc<AtomicBool>,
-}
-
 #[derive(Debug, Clone)]
 struct Parts {
     name: String,
@@ -91,42 +74,6 @@ struct Parts {
     http_only: bool,
     same_site: SameSite,
     partitioned: bool,
-}
-
-impl Setup {
-    pub(crate) fn new(manager: SessionManager) -> Self {
-        Self {
-            manager,
-            cookie: CookieConfig::default(),
-            interruption: Interruption::default(),
-            transport_is_known: Arc::default(),
-        }
-    }
-
-    /// Whether a browser seems to be about to refuse a `Secure` cookie. Costs nothing once one request came over HTTPS.
-    pub(crate) fn is_in_the_clear(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        if !self.cookie.is_secure() || self.transport_is_known.load(Ordering::Relaxed) {
-            return false;
-        }
-        match headers::transport(uri, headers) {
-            Transport::InTheClear => true,
-            Transport::Unknown => false,
-            Transport::Https => {
-                self.transport_is_known.store(true, Ordering::Relaxed);
-                false
-            }
-        }
-    }
-
-    /// Says once that a log-in would be lost.
-    pub(crate) fn warn_of_plain_http(&self) {
-        if !self.transport_is_known.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                cookie = self.cookie.name(),
-                "a session cookie with Secure is sent to a client that seems to use plain HTTP, and will refuse it: serve                  over HTTPS, let the proxy in front say so (X-Forwarded-Proto), or, for development alone, call                  SessionLayer::with_insecure_plain_http"
-            );
-        }
-    }
 }
 
 impl CookieConfig {
@@ -274,8 +221,9 @@ impl Parts {
             return Some("a name is made of letters, digits and any of !#$%&'*+-.^_`|~");
         }
         if let Some((prefix, rules)) = Prefix::of(name) {
-            if name.len() == prefix.len() {
-                return Some("the name is nothing but a prefix: put a word behind it");
+            let rest = name.get(prefix.len()..).unwrap_or_default();
+            if rest.is_empty() || Prefix::of(rest).is_some() {
+                return Some("behind one prefix such as `__Host-` comes a name without one");
             }
             if !secure {
                 return Some(
@@ -392,4 +340,35 @@ fn is_token_byte(byte: u8) -> bool {
 
 fn is_attribute_byte(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b';'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_without_a_check_would_pass_it() {
+        let names = [
+            "id",
+            "__Host-id",
+            "__Secure-id",
+            "__Http-id",
+            "__Host-Http-id",
+        ];
+        let built = names.map(|name| {
+            let builder = CookieConfig::builder()
+                .with_name(name)
+                .with_same_site(SameSite::None)
+                .with_partitioned(true);
+            builder.build().unwrap()
+        });
+        let insecure = built.map(CookieConfig::into_insecure);
+        for cookie in [CookieConfig::default(), CookieConfig::django()]
+            .into_iter()
+            .chain(insecure)
+        {
+            assert_eq!(cookie.parts.objection(), None, "{cookie:?}");
+            assert!(cookie.name().ends_with("id"), "{cookie:?}");
+        }
+    }
 }

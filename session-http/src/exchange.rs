@@ -9,11 +9,12 @@ use session_core::adapter::{Completion, Outcome};
 use session_core::store::StoreError;
 use session_core::{Renewal, SessionError};
 
-use crate::config::{Interruption, Setup};
+use crate::config::Interruption;
 use crate::cookie;
 use crate::error::{Chain, Error};
 use crate::headers;
 use crate::request::Carried;
+use crate::setup::Setup;
 
 /// What the core answered to a commit.
 pub(crate) type Committed = Result<Outcome, SessionError>;

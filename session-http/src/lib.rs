@@ -2,9 +2,10 @@
 #![cfg_attr(feature = "axum", doc = include_str!("../docs/crate.md"))]
 
 mod error;
+mod config;
 mod cookie;
 mod headers;
-mod config;
+mod setup;
 mod request;
 mod exchange;
 mod session;

@@ -7,9 +7,9 @@ use http::header::{COOKIE, Entry};
 use http::{Extensions, HeaderMap, HeaderValue};
 use session_core::adapter::SessionSlot;
 
-use crate::config::Setup;
 use crate::cookie;
 use crate::error::Error;
+use crate::setup::Setup;
 
 /// The request extension. Innermost layer first; the layers around it are behind it.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use session_core::{Reissue, Renewal, SessionManager};
 use tower_layer::Layer;
 
-use crate::config::{CookieConfig, Interruption, Setup};
+use crate::config::{CookieConfig, Interruption};
+use crate::setup::Setup;
 use crate::tower::SessionService;
 
 /// Gives every request a session. A [`tower_layer::Layer`]; cheap to clone, and it can't fail.

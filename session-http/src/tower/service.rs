@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::config::Setup;
 use crate::exchange::Exchange;
+use crate::setup::Setup;
 use crate::tower::ResponseFuture;
 
 /// A service whose requests have sessions. Made by [`SessionLayer`](crate::SessionLayer).

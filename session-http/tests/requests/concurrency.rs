@@ -302,7 +302,7 @@ async fn overtaken(
     (keys, log_in.expect_issued())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_arrives_after_a_log_in_leaves_its_cookie_alone() {
     use Held::{AfterWrite, BeforeLoad, BeforeWrite};
     for (is_post, path, held) in [
@@ -331,7 +331,7 @@ async fn a_response_that_arrives_after_a_log_in_leaves_its_cookie_alone() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_django_preset_sends_the_old_key_again_as_it_says() {
     let layer = |site: &Site| {
         let cookie = session_http::CookieConfig::default();

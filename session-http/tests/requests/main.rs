@@ -7,6 +7,8 @@ mod cancel;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod cookie_config;
+#[cfg(test)]
 mod cookie_vectors;
 #[cfg(test)]
 mod exchange;

@@ -140,7 +140,7 @@ async fn a_store_that_fails_fails_the_request_and_leaves_the_cookie_alone() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_under_a_request_is_never_brought_back() {
     type Preset = fn(SessionLayer) -> SessionLayer;
     let ours: Preset = |layer| layer;
@@ -213,7 +213,7 @@ async fn a_session_that_ends_under_a_request_is_never_brought_back() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_in_survives_that_its_session_ends_under_it_and_brings_nothing_of_it_back() {
     let site = Site::new();
     let key = site

@@ -1,0 +1,56 @@
+//! What all requests that pass one layer have in common, and the one thing that they remember together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderMap, Uri};
+use session_core::SessionManager;
+
+use crate::config::{CookieConfig, Interruption};
+use crate::headers::{self, Transport};
+
+/// What all requests that pass one layer have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) manager: SessionManager,
+    pub(crate) cookie: CookieConfig,
+    pub(crate) interruption: Interruption,
+    /// Whether there is nothing more to say about how requests come. Shared by clones, since a router makes many.
+    transport_is_known: Arc<AtomicBool>,
+}
+
+impl Setup {
+    pub(crate) fn new(manager: SessionManager) -> Self {
+        Self {
+            manager,
+            cookie: CookieConfig::default(),
+            interruption: Interruption::default(),
+            transport_is_known: Arc::default(),
+        }
+    }
+
+    /// Whether a browser seems to be about to refuse a `Secure` cookie. Costs nothing once one request came over HTTPS.
+    pub(crate) fn is_in_the_clear(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        if !self.cookie.is_secure() || self.transport_is_known.load(Ordering::Relaxed) {
+            return false;
+        }
+        match headers::transport(uri, headers) {
+            Transport::InTheClear => true,
+            Transport::Unknown => false,
+            Transport::Https => {
+                self.transport_is_known.store(true, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Says once that a log-in would be lost.
+    pub(crate) fn warn_of_plain_http(&self) {
+        if !self.transport_is_known.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                cookie = self.cookie.name(),
+                "a session cookie with Secure is sent to a client that seems to use plain HTTP, and will refuse it: serve                  over HTTPS, let the proxy in front say so (X-Forwarded-Proto), or, for development alone, call                  SessionLayer::with_insecure_plain_http"
+            );
+        }
+    }
+}
