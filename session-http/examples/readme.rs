@@ -1,4 +1,4 @@
-//! A page that counts its visits: the smallest application with sessions.
+//! A page that counts its visits: the smallest application with sessions, kept in files.
 
 use axum::{Router, routing::get};
 use session_file::FileStore;
