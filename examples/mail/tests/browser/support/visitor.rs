@@ -72,10 +72,17 @@ impl Visitor {
 
     /// Presses a button that leads to another page, and waits until that is there.
     pub(crate) async fn press(&self, button: &str) -> Result<(), CmdError> {
-        let old_page = self.find("html").await?;
+        let old_page = self.find("html").await?.element_id();
         self.find(button).await?.click().await?;
         let deadline = Instant::now() + WAIT_MAX;
-        while is_shown(&old_page).await? {
+        loop {
+            match self.browser.find(Locator::Css("html")).await {
+                Ok(page) if page.element_id() != old_page => break,
+                Ok(_old_page) => {}
+                // Chromium has many words for one page giving way to another, and not all are WebDriver's.
+                Err(error) if error.is_no_such_element() || error.is_unknown_error() => {}
+                Err(error) => return Err(error),
+            }
             assert!(
                 Instant::now() < deadline,
                 "pressing {button} led to no other page"
@@ -195,13 +202,3 @@ const MEASURE: &str = "
         brightness: Math.max(...colour.slice(0, 3)),
     };
 ";
-
-/// Whether this element's page is still the one that is shown.
-async fn is_shown(element: &Element) -> Result<bool, CmdError> {
-    match element.tag_name().await {
-        Ok(_) => Ok(true),
-        // The second is what Chromium says while one page gives way to another.
-        Err(error) if error.is_stale_element_reference() || error.is_no_such_element() => Ok(false),
-        Err(error) => Err(error),
-    }
-}
