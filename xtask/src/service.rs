@@ -1,12 +1,18 @@
 //! The programs that tests talk to: what each needs, how it is started for one run, and that it is gone afterwards.
 
+mod account;
 mod browser;
+mod database;
+mod folder;
 mod install;
+mod mariadb;
+mod pgbouncer;
+mod postgres;
+mod program;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,16 +23,22 @@ use crate::console::{complain, say};
 use crate::process::{Running, StopSignal};
 use crate::workspace::Workspace;
 
+use folder::Folder;
 pub(crate) use install::Permission;
 
-/// Every service there is.
-const ALL: [&Service; 1] = [&browser::SERVICE];
+/// Every service there is. One that stands behind another comes before it.
+const ALL: [&Service; 4] = [
+    &postgres::SERVICE,
+    &mariadb::SERVICE,
+    &pgbouncer::SERVICE,
+    &browser::SERVICE,
+];
 
-/// Which integration test needs which service. It is kept out of its package's ordinary tests.
+/// Which integration test needs which services. It is kept out of its package's ordinary tests.
 pub(crate) const TESTS: [ServiceTest; 1] = [ServiceTest {
-    service: &browser::SERVICE,
     package: "mail",
     test: "browser",
+    services: &[&browser::SERVICE],
 }];
 
 /// How long a service may take until it answers.
@@ -35,44 +47,68 @@ const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often a service is started when it ends at once: another program may have taken the port in between.
 const STARTS_MAX: u32 = 3;
 
-/// What the folders in which services run are called, before the service's name and xtask's process id.
-const FOLDER_PREFIX: &str = "xtask-service-";
-
 /// A program that is installed from Debian's packages and started on a port of this machine.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: &'static str,
-    /// What must be on the PATH.
+    /// What must be installed.
     programs: &'static [&'static str],
     /// What to install when it is not.
     packages: &'static [&'static str],
     /// The environment variable by which tests get the URL.
     pub(crate) variable: &'static str,
+    /// The service that it passes its clients on to.
+    behind: Option<&'static Self>,
     /// Prepares the folder, and returns the command that serves until it is asked to stop.
-    prepare: fn(port: u16, folder: &Path) -> Result<Command>,
+    prepare: fn(&Place) -> Result<Command>,
     signal: StopSignal,
     /// Whether it answers as it should.
     answers: fn(port: u16) -> bool,
-    url: fn(port: u16) -> String,
+    url: fn(&Place) -> String,
 }
 
-/// An integration test and its service.
+/// Where one start of a service may be.
+struct Place {
+    /// A port of 127.0.0.1 that was free a moment ago.
+    port: u16,
+    /// An empty folder that only this user can enter.
+    folder: PathBuf,
+    /// What clients must know: whoever else uses this machine can connect as well.
+    password: String,
+    /// The port of the service behind this one.
+    behind: Option<u16>,
+}
+
+/// An integration test and its services.
 pub(crate) struct ServiceTest {
-    pub(crate) service: &'static Service,
     pub(crate) package: &'static str,
     pub(crate) test: &'static str,
+    /// It runs if one of them is there, and skips what needs the others.
+    pub(crate) services: &'static [&'static Service],
+}
+
+/// The services that one run has started. They are stopped when this is dropped.
+pub(crate) struct Fleet {
+    logs: PathBuf,
+    /// One for the whole run, since a service must know that of the one behind it.
+    password: String,
+    started: Vec<(&'static str, Started)>,
+}
+
+/// Where a service answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    port: u16,
+    pub(crate) url: String,
 }
 
 /// A service that answers. It is stopped, and its folder removed, when this is dropped.
-pub(crate) struct Started {
-    pub(crate) url: String,
+struct Started {
+    address: Address,
     // In this order: fields are dropped as they are written, and the program must be gone before its folder.
     _running: Running,
     _folder: Folder,
 }
-
-/// A folder that only this user can enter, removed when this is dropped.
-struct Folder(PathBuf);
 
 /// Starts all services and keeps them until Enter.
 pub(crate) fn run(workspace: &Workspace, options: Services) -> Result<bool> {
@@ -83,23 +119,17 @@ pub(crate) fn run(workspace: &Workspace, options: Services) -> Result<bool> {
     let logs = workspace.target.join("services");
     fs::create_dir_all(&logs)?;
     let mut is_complete = true;
-    let mut started = Vec::new();
+    let mut fleet = Fleet::new(&logs)?;
     for service in ALL {
-        let result = service
-            .missing()
-            .map_or_else(|| service.start(&logs), |advice| Err(advice.into()));
-        match result {
-            Ok(one) => {
-                say(format_args!("export {}={}", service.variable, one.url));
-                started.push(one);
-            }
+        match fleet.start(service) {
+            Ok(Address { url, .. }) => say(format_args!("export {}={url}", service.variable)),
             Err(error) => {
                 is_complete = false;
                 complain(format_args!("{}: {error}", service.name));
             }
         }
     }
-    if !started.is_empty() {
+    if !fleet.started.is_empty() {
         say("Press Enter to stop.");
         io::stdin().read_line(&mut String::new())?;
     }
@@ -125,34 +155,86 @@ pub(crate) fn install(services: &[&'static Service], permission: Permission) {
     install::install(services, permission);
 }
 
-impl Service {
-    /// What to do about a service that is not installed.
-    pub(crate) fn missing(&self) -> Option<String> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_there = |program: &&str| {
-            std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+impl Fleet {
+    /// None yet. What the services print goes to files in `logs`.
+    pub(crate) fn new(logs: &Path) -> Result<Self> {
+        Ok(Self {
+            logs: logs.to_owned(),
+            password: database::password()?,
+            started: Vec::new(),
+        })
+    }
+
+    /// Where `service` answers. It is started unless it runs already, after the one behind it.
+    pub(crate) fn start(&mut self, service: &'static Service) -> Result<Address> {
+        let is_it = |(name, _): &&(&str, Started)| *name == service.name;
+        if let Some((_, started)) = self.started.iter().find(is_it) {
+            return Ok(started.address.clone());
+        }
+        if let Some(advice) = service.missing() {
+            return Err(advice.into());
+        }
+        let behind = match service.behind {
+            Some(behind) => Some(self.start(behind)?.port),
+            None => None,
         };
-        let program = self.programs.iter().find(|program| !is_there(program))?;
+        let started = service.start(&self.logs, &self.password, behind)?;
+        let address = started.address.clone();
+        self.started.push((service.name, started));
+        Ok(address)
+    }
+}
+
+impl Service {
+    /// What to do about a service that is not installed, or is but needs another that is not.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let Some(program) = self.program_missing() else {
+            return self.behind.and_then(Self::missing);
+        };
         Some(format!(
             "{program} is not installed: run `sudo apt-get install --no-install-recommends {}`, or pass --install",
             self.packages.join(" ")
         ))
     }
 
+    fn program_missing(&self) -> Option<&'static str> {
+        let is_missing = |name: &&str| program::find(name).is_none();
+        self.programs.iter().copied().find(is_missing)
+    }
+
+    /// What to install for it, and for the service behind it.
+    fn packages_missing(&self) -> Vec<&'static str> {
+        let own = if self.program_missing().is_some() {
+            self.packages
+        } else {
+            &[]
+        };
+        let behind = self.behind.map_or_else(Vec::new, Self::packages_missing);
+        own.iter().copied().chain(behind).collect()
+    }
+
     /// Starts it on a free port and waits until it answers.
-    pub(crate) fn start(&self, logs: &Path) -> Result<Started> {
+    fn start(&self, logs: &Path, password: &str, behind: Option<u16>) -> Result<Started> {
         Folder::sweep();
         let log = logs.join(format!("service-{}.log", self.name));
         let mut starts = 0;
         loop {
             starts += 1;
-            let port = free_port()?;
             let folder = Folder::new(self.name)?;
-            let command = (self.prepare)(port, &folder.0)?;
+            let place = Place {
+                port: free_port()?,
+                folder: folder.path().to_owned(),
+                password: password.to_owned(),
+                behind,
+            };
+            let command = (self.prepare)(&place)?;
             let running = Running::start(&command, &log, self.signal)?;
-            if self.is_up(port, &running) {
+            if self.is_up(place.port, &running) {
                 return Ok(Started {
-                    url: (self.url)(port),
+                    address: Address {
+                        port: place.port,
+                        url: (self.url)(&place),
+                    },
                     _running: running,
                     _folder: folder,
                 });
@@ -186,51 +268,6 @@ impl Service {
     }
 }
 
-impl Folder {
-    fn new(service: &str) -> Result<Self> {
-        let name = format!("{FOLDER_PREFIX}{service}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
-        }
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    /// Removes what was left by runs that were killed. Their processes are gone, since `process` sees to that.
-    fn sweep() {
-        // Without /proc nobody knows who is alive.
-        if !Path::new("/proc/self").exists() {
-            return;
-        }
-        for entry in fs::read_dir(std::env::temp_dir())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name();
-            let id = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(FOLDER_PREFIX))
-                .and_then(|name| name.rsplit_once('-'))
-                .and_then(|(_, id)| id.parse::<u32>().ok());
-            if let Some(id) = id
-                && !Path::new("/proc").join(id.to_string()).exists()
-            {
-                // Another user's folder stays, which is no concern of this run.
-                drop(fs::remove_dir_all(entry.path()));
-            }
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A file that a dying child still writes is swept by the next run.
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
@@ -245,10 +282,11 @@ mod tests {
         programs: &["xtask-has-no-such-program"],
         packages: &["sample-server", "sample-tools"],
         variable: "SESSION_TEST_SAMPLE",
-        prepare: |_, _| Ok(Command::new("false")),
+        behind: None,
+        prepare: |_| Ok(Command::new("false")),
         signal: StopSignal::Terminate,
         answers: |_| false,
-        url: |port| format!("sample://127.0.0.1:{port}"),
+        url: |place| format!("sample://127.0.0.1:{}", place.port),
     };
 
     #[test]
@@ -265,27 +303,61 @@ mod tests {
     fn a_service_that_ends_at_once_is_an_error_with_what_it_printed() {
         let logs = Folder::new("test-ends-at-once").unwrap();
         let broken = Service {
-            prepare: |_, _| {
+            prepare: |_| {
                 let mut command = Command::new("sh");
                 command.args(["-c", "echo the disk is full; exit 1"]);
                 Ok(command)
             },
             ..MISSING
         };
-        let Err(error) = broken.start(&logs.0) else {
+        let Err(error) = broken.start(logs.path(), "", None) else {
             panic!("a service that does not run was taken for started");
         };
         assert!(error.to_string().contains("the disk is full"), "{error}");
     }
 
     #[test]
-    fn every_service_test_is_kept_out_of_the_ordinary_tests_by_name() {
+    fn a_service_says_so_when_the_one_behind_it_is_not_installed() {
+        let in_front = Service {
+            name: "in-front",
+            programs: &["sh"],
+            behind: Some(&MISSING),
+            ..MISSING
+        };
+        let advice = in_front.missing().unwrap();
+        assert!(advice.contains("sample-server"), "{advice}");
+    }
+
+    #[test]
+    fn every_service_of_a_test_is_one_that_can_be_started_by_hand() {
+        let is_in_all = |service: &Service| ALL.iter().any(|known| known.name == service.name);
         for test in TESTS {
-            assert!(
-                ALL.iter().any(|service| service.name == test.service.name),
-                "{} needs a service that `cargo xtask services` does not start",
-                test.test
-            );
+            for service in test.services {
+                assert!(
+                    is_in_all(service),
+                    "{} needs a service that `cargo xtask services` does not start",
+                    test.test
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_test_that_needs_a_service_exists() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for test in TESTS {
+            let mut packages = fs::read_dir(&root)
+                .unwrap()
+                .chain(fs::read_dir(root.join("examples")).unwrap());
+            let tests = packages
+                .find_map(|entry| {
+                    let entry = entry.unwrap();
+                    (entry.file_name() == test.package).then(|| entry.path().join("tests"))
+                })
+                .unwrap_or_default();
+            let is_there = tests.join(format!("{}.rs", test.test)).is_file()
+                || tests.join(test.test).join("main.rs").is_file();
+            assert!(is_there, "{} has no test {}", test.package, test.test);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::arguments::TestAll;
 use crate::check::{Checks, Counting};
 use crate::console::say;
 use crate::report::{Report, Row, Skips};
-use crate::service::{self, Permission, ServiceTest};
+use crate::service::{self, Fleet, Permission, ServiceTest};
 use crate::workspace::{FeatureSet, Package, Workspace};
 use crate::{Result, outside_crate, tidy};
 
@@ -164,34 +164,54 @@ impl Run<'_> {
             .iter()
             .filter(|test| self.packages.iter().any(|p| p.name == test.package))
             .collect();
-        let services: Vec<_> = tests.iter().map(|test| test.service).collect();
+        if tests.is_empty() {
+            return;
+        }
+        let services: Vec<_> = tests
+            .iter()
+            .flat_map(|test| test.services.iter().copied())
+            .collect();
         service::install(&services, Permission::given(self.options.install));
+        let mut fleet = match Fleet::new(self.checks.logs()) {
+            Ok(fleet) => fleet,
+            Err(error) => {
+                let row = Row::failed("services", Duration::ZERO, error.to_string());
+                return self.checks.push(row);
+            }
+        };
         for test in tests {
-            self.service_test(test);
+            self.service_test(test, &mut fleet);
         }
     }
 
-    fn service_test(&mut self, test: &ServiceTest) {
+    fn service_test(&mut self, test: &ServiceTest, fleet: &mut Fleet) {
         let name = format!("tests: {}, {}", test.package, test.test);
-        if let Some(advice) = test.service.missing() {
-            self.checks.push(Row::skipped(name, advice));
-            return;
+        let mut command = self
+            .workspace
+            .cargo(["test", "--all-features", "--no-fail-fast"]);
+        command.args(["--package", test.package, "--test", test.test]);
+        self.for_tests(&mut command);
+        let mut is_worth_it = false;
+        for service in test.services {
+            let name = format!("{name}, on {}", service.name);
+            if let Some(advice) = service.missing() {
+                self.checks.push(Row::skipped(name, advice));
+                continue;
+            }
+            let started = Instant::now();
+            match fleet.start(service) {
+                Ok(address) => {
+                    command.env(service.variable, address.url);
+                    is_worth_it = true;
+                }
+                Err(error) => {
+                    let row = Row::failed(name, started.elapsed(), error.to_string());
+                    self.checks.push(row);
+                }
+            }
         }
-        let started = Instant::now();
-        match test.service.start(self.checks.logs()) {
-            Ok(service) => {
-                let mut command =
-                    self.workspace
-                        .cargo(["test", "--all-features", "--no-fail-fast"]);
-                command.args(["--package", test.package, "--test", test.test]);
-                self.for_tests(&mut command);
-                command.env(test.service.variable, &service.url);
-                self.checks.run(&name, &command, Counting::ItsTests);
-            }
-            Err(error) => {
-                let row = Row::failed(name, started.elapsed(), error.to_string());
-                self.checks.push(row);
-            }
+        if is_worth_it {
+            self.checks.run(&name, &command, Counting::ItsTests);
         }
     }
 

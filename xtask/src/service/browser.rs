@@ -2,11 +2,10 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::Service;
+use super::{Place, Service};
 use crate::Result;
 use crate::process::StopSignal;
 
@@ -15,10 +14,11 @@ pub(super) const SERVICE: Service = Service {
     programs: &["chromedriver"],
     packages: &["chromium", "chromium-driver"],
     variable: "SESSION_TEST_WEBDRIVER",
+    behind: None,
     prepare,
     signal: StopSignal::Terminate,
     answers: |port| is_ready(port).unwrap_or(false),
-    url: |port| format!("http://127.0.0.1:{port}"),
+    url: |place| format!("http://127.0.0.1:{}", place.port),
 };
 
 /// How long one question may take.
@@ -31,13 +31,13 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
     clippy::unnecessary_wraps,
     reason = "other services have files to prepare, which can fail"
 )]
-fn prepare(port: u16, folder: &Path) -> Result<Command> {
+fn prepare(place: &Place) -> Result<Command> {
     let mut command = Command::new("chromedriver");
     command
-        .arg(format!("--port={port}"))
+        .arg(format!("--port={}", place.port))
         // Chromium keeps its profile, caches and crash reports below these.
-        .env("HOME", folder)
-        .env("TMPDIR", folder);
+        .env("HOME", &place.folder)
+        .env("TMPDIR", &place.folder);
     Ok(command)
 }
 

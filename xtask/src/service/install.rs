@@ -1,9 +1,8 @@
 //! Installs the Debian packages that services lack, when the caller may and wants it.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
-use super::Service;
+use super::{Service, account};
 use crate::console::{complain, say};
 
 const INSTALL: &str = include_str!("install.sh");
@@ -21,9 +20,7 @@ pub(crate) enum Permission {
 impl Permission {
     /// What may be done when the caller passed `--install`, or did not.
     pub(crate) fn given(is_wanted: bool) -> Self {
-        // This process's own folder in /proc belongs to the user that it acts as.
-        let is_root = std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
-        match (is_root, is_wanted) {
+        match (account::is_root(), is_wanted) {
             (true, _) => Self::AsRoot,
             (false, true) => Self::ThroughSudo,
             (false, false) => Self::No,
@@ -36,7 +33,7 @@ pub(super) fn install(services: &[&Service], permission: Permission) {
     let mut packages: Vec<&str> = services
         .iter()
         .filter(|service| service.missing().is_some())
-        .flat_map(|service| service.packages.iter().copied())
+        .flat_map(|service| service.packages_missing())
         .collect();
     packages.sort_unstable();
     packages.dedup();
