@@ -69,6 +69,7 @@ impl Shared {
         self.delete_ended(&mut deadline).await?;
         self.settle_doubt(&mut deadline).await?;
         let mut conflicts = 0;
+        let mut place_in_queue = None;
         loop {
             let attempt = self.attempt(selection);
             let now = self.manager.now();
@@ -109,9 +110,19 @@ impl Shared {
                         return Err(SessionError::Contended);
                     }
                     tracing::debug!(conflicts, "another request wrote this session; merging");
-                    deadline
-                        .back_off(called.elapsed() * u32::min(conflicts, 16))
-                        .await;
+                    if let (None, Some(held)) = (&place_in_queue, &attempt.held) {
+                        // From here on this process's requests on the session take turns, or most of their work would
+                        // be in vain: among n of them one wins each round.
+                        let queue = self.manager.queue_of(&held.store_key);
+                        place_in_queue = deadline.wait_for(queue.lock()).await;
+                        if place_in_queue.is_none() {
+                            return Err(SessionError::Contended);
+                        }
+                    } else {
+                        deadline
+                            .back_off(called.elapsed() * u32::min(conflicts, 16))
+                            .await;
+                    }
                     self.rebase(&attempt, &mut deadline).await?;
                 }
                 Some(Written::Gone) => self.start_over(&attempt)?,

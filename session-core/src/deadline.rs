@@ -75,6 +75,11 @@ impl Deadline {
         }
     }
 
+    /// Something of this process that is waited for, or `None` once the time is up.
+    pub(crate) async fn wait_for<T>(&mut self, event: impl Future<Output = T>) -> Option<T> {
+        timeout(self.left(), event).await.ok()
+    }
+
     /// Lets others get ahead, for a random part of `longest`.
     pub(crate) async fn back_off(&mut self, longest: Duration) {
         // Timers tick in milliseconds; a store that answers faster than that only needs the others to get their turn.

@@ -6,7 +6,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::codec::{Codec, JsonCodec};
 use crate::deadline::Deadline;
 use crate::error::SessionError;
-use crate::key::SessionKey;
+use crate::key::{SessionKey, StoreKey};
 use crate::owner::Owner;
 use crate::policy::Policy;
 use crate::session::SessionBase;
@@ -44,7 +44,12 @@ struct Inner {
     codec: Arc<dyn Codec>,
     policy: Policy,
     clock: Arc<dyn Clock>,
+    /// Where requests that were in each other's way wait for their turn, by key. Shared by clones.
+    queues: Arc<[tokio::sync::Mutex<()>; QUEUES]>,
 }
+
+/// Sessions that meet in one queue by chance only wait a little longer.
+const QUEUES: usize = 64;
 
 /// One for all managers, so that they recognize each other's decoded payloads.
 static JSON: LazyLock<Arc<dyn Codec>> = LazyLock::new(|| Arc::new(JsonCodec));
@@ -58,6 +63,7 @@ impl SessionManager {
             codec: Arc::clone(&JSON),
             policy: Policy::new(),
             clock: Arc::new(SystemClock),
+            queues: Arc::new([const { tokio::sync::Mutex::const_new(()) }; QUEUES]),
         }))
     }
 
@@ -176,6 +182,14 @@ impl SessionManager {
 
     pub(crate) fn codec(&self) -> &Arc<dyn Codec> {
         &self.0.codec
+    }
+
+    /// The queue of the requests that write the session at `key`.
+    pub(crate) fn queue_of(&self, key: &StoreKey) -> &tokio::sync::Mutex<()> {
+        // Keys are random: the sum of their characters spreads them well enough.
+        let sum: usize = key.as_str().bytes().map(usize::from).sum();
+        let [first, ..] = &*self.0.queues;
+        self.0.queues.get(sum % QUEUES).unwrap_or(first)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -131,7 +131,9 @@ impl SessionSlot {
         self.0
             .store(Selection::All, |_| Ok(Effect::Plain(())))
             .await?;
-        // Before the outcome is read: what a task of the request creates from here on could no longer be told.
+        // A task of the request may be storing something at this moment. What it creates is still told; what is created
+        // from here on could not be.
+        let _turn = self.0.turn.lock().await;
         self.close();
         Ok(self.outcome(is_asked))
     }

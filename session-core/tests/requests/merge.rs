@@ -413,6 +413,26 @@ async fn a_session_that_is_flushed_while_it_is_saved_is_gone() {
 }
 
 #[tokio::test]
+async fn a_key_that_a_task_creates_during_the_commit_is_told() {
+    let site = Site::new();
+    let request = site.request(None);
+    let session = request.session().await;
+    let gate = site.store.hold(Operation::Create);
+    session.set("n", &1).unwrap();
+    let task = tokio::spawn({
+        let session = session.clone();
+        async move { session.save().await }
+    });
+    gate.reached().await;
+    let commit = tokio::spawn(async move { request.finish().await });
+    tokio::task::yield_now().await;
+    gate.release();
+    task.await.unwrap().unwrap();
+    let key = commit.await.unwrap().expect_issued();
+    assert!(site.stored(&key).await.is_some());
+}
+
+#[tokio::test]
 async fn a_session_that_is_flushed_while_it_is_created_is_gone() {
     let site = Site::new();
     let request = site.request(None);
