@@ -1,2 +1,28 @@
-//! Sessions in SQLite, PostgreSQL and MariaDB/MySQL. Nothing is here yet: until this crate has a store, use
-//! `session-file`, or write a store of your own with `session_core::store::SessionStore`.
+#![doc = include_str!("../docs/crate.md")]
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
+compile_error!(
+    "session-db needs a database: enable one of its features sqlite (the default), postgres and mysql"
+);
+
+mod error;
+mod schema;
+mod dialect;
+mod runner;
+mod table;
+mod store;
+mod cleaner;
+mod config;
+
+pub use cleaner::ClearExpiredTask;
+pub use config::{DbPool, DbStoreConfig, SyncPolicy};
+pub use error::Error;
+#[cfg(feature = "mysql")]
+pub use schema::MIGRATION_MYSQL;
+#[cfg(feature = "postgres")]
+pub use schema::MIGRATION_POSTGRES;
+#[cfg(feature = "sqlite")]
+pub use schema::MIGRATION_SQLITE;
+pub use schema::TableName;
+pub use sqlx;
+pub use store::DbStore;

@@ -1,0 +1,249 @@
+//! Runs one statement: in time, to its end even if nobody waits for it any more, and again where that is safe.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Pool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
+
+use crate::dialect::{Answer, Call, Connection, Dialect, Row};
+use crate::error::{Failure, Kind};
+
+/// How often a statement that the database undid is sent. Deadlocks and serialization errors are won by somebody each time,
+/// so that few tries do; the deadline ends them in any case.
+const TRIES_MAX: u32 = 10;
+
+/// For how long after a broken connection others are tested before they are used: longer than a pool takes to hand out each
+/// of its idle connections once, under any load to speak of.
+const WARY_FOR: Duration = Duration::from_secs(60);
+
+/// Lends connections to statements.
+pub(crate) struct Runner<D: Dialect> {
+    pub(crate) pool: Pool<D::Driver>,
+    timeout: Duration,
+    /// One writer at a time, where the database has only one.
+    writers: Option<Arc<Semaphore>>,
+    wariness: Wariness,
+}
+
+impl<D: Dialect> Runner<D> {
+    pub(crate) fn new(pool: Pool<D::Driver>, timeout: Duration) -> Self {
+        Self {
+            pool,
+            timeout,
+            writers: D::HAS_ONE_WRITER.then(|| Arc::new(Semaphore::new(1))),
+            wariness: Wariness::new(),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Runs a statement of its own, which the database commits when it ends.
+    pub(crate) async fn run(
+        &self,
+        call: Call,
+        deadline: Instant,
+    ) -> Result<Answer<Row<D>>, Failure> {
+        let call = Arc::new(call);
+        let mut was_lost = false;
+        let mut tries = 1;
+        loop {
+            let failure = match self.attempt(&call, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match failure.kind {
+                // It did not happen.
+                Kind::Undone if tries < TRIES_MAX => {
+                    let pause = pause(tries);
+                    if Instant::now() + pause >= deadline {
+                        return Err(failure);
+                    }
+                    sleep(pause).await;
+                    tries += 1;
+                }
+                // It may have happened.
+                Kind::Lost if call.statement.is_repeatable && !was_lost => was_lost = true,
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Arc<Call>,
+        deadline: Instant,
+    ) -> Result<Answer<Row<D>>, Failure> {
+        let permit = match &self.writers {
+            Some(writers) if call.writes() => Some(self.permit(writers, deadline).await?),
+            _ => None,
+        };
+        let mut lent = self.acquire(deadline).await?;
+        let call = Arc::clone(call);
+        // On a task of its own: a request that is dropped, because its client went away, must not leave a connection in
+        // the middle of an answer. It would have to be closed, and whoever can hang up could have us reconnect all day.
+        let statement = async move {
+            let result = timeout_at(deadline, D::run(lent.connection()?, &call)).await;
+            let result = match result {
+                Ok(result) => result.map_err(Failure::of::<D>),
+                Err(_elapsed) => Err(Failure::new::<D>(
+                    Kind::Unavailable,
+                    "the statement did not end in time; is the database overloaded, or somebody holding a lock?",
+                )),
+            };
+            if result.is_ok() || matches!(&result, Err(failure) if failure.is_an_answer()) {
+                lent.give_back();
+            }
+            drop(permit);
+            result
+        };
+        let result = match tokio::spawn(statement.in_current_span()).await {
+            Ok(result) => result,
+            Err(_stopped) => Err(Failure::new::<D>(
+                Kind::Unavailable,
+                "the runtime is shutting down",
+            )),
+        };
+        if matches!(&result, Err(failure) if failure.is_lost()) {
+            self.wariness.begin();
+        }
+        result
+    }
+
+    async fn permit(
+        &self,
+        writers: &Arc<Semaphore>,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, Failure> {
+        let permit = timeout_at(deadline, Arc::clone(writers).acquire_owned()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| {
+            Failure::new::<D>(
+                Kind::Unavailable,
+                "other writers of this process were not done in time; is the disk slow, or the database locked?",
+            )
+        })
+    }
+
+    /// A connection. Not tested before its use, which would cost a round trip each time, unless one broke lately.
+    pub(crate) async fn acquire(&self, deadline: Instant) -> Result<Lent<D>, Failure> {
+        loop {
+            let acquired = match timeout_at(deadline, self.pool.acquire()).await {
+                Ok(acquired) => acquired.map_err(Failure::of::<D>)?,
+                Err(_elapsed) => return Err(Failure::of::<D>(sqlx::Error::PoolTimedOut)),
+            };
+            let mut lent = Lent::new(acquired);
+            if !self.wariness.is_on() {
+                return Ok(lent);
+            }
+            // What fails the test is dropped, which makes room for a new one.
+            match timeout_at(deadline, lent.connection()?.ping()).await {
+                Ok(Ok(())) => return Ok(lent),
+                Ok(Err(_broken)) => {}
+                Err(_elapsed) => return Err(Failure::of::<D>(sqlx::Error::PoolTimedOut)),
+            }
+        }
+    }
+}
+
+impl<D: Dialect> std::fmt::Debug for Runner<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the pool, whose options may hold a password.
+        f.debug_struct("Runner")
+            .field("connections", &self.pool.size())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection that goes back to its pool only if its statement came to an end.
+pub(crate) struct Lent<D: Dialect>(Option<PoolConnection<D::Driver>>);
+
+impl<D: Dialect> Lent<D> {
+    const fn new(connection: PoolConnection<D::Driver>) -> Self {
+        Self(Some(connection))
+    }
+
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection<D>, Failure> {
+        let connection = self.0.as_deref_mut();
+        connection.ok_or_else(|| Failure::new::<D>(Kind::Other, "the connection was given back"))
+    }
+
+    /// Its statement is done.
+    pub(crate) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl<D: Dialect> Drop for Lent<D> {
+    fn drop(&mut self) {
+        let Some(connection) = self.0.take() else {
+            return;
+        };
+        if D::SURVIVES_ABANDONMENT {
+            drop(connection);
+        } else {
+            // Closed at once, and without a farewell: the server may not be there to hear it.
+            drop(connection.detach());
+        }
+    }
+}
+
+/// Whether connections are to be tested before their use, since one broke lately.
+#[derive(Debug)]
+struct Wariness {
+    start: Instant,
+    until_ms: AtomicU64,
+}
+
+impl Wariness {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            until_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn begin(&self) {
+        let until = self.start.elapsed() + WARY_FOR;
+        let until_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
+        self.until_ms.fetch_max(until_ms, Ordering::Relaxed);
+    }
+
+    fn is_on(&self) -> bool {
+        let until_ms = self.until_ms.load(Ordering::Relaxed);
+        until_ms > 0 && self.start.elapsed() < Duration::from_millis(until_ms)
+    }
+}
+
+/// How long to wait before the next try: grows from some milliseconds, and differs between those who met.
+fn pause(tries: u32) -> Duration {
+    let most_us = 4_000_u64 << tries.min(6);
+    Duration::from_micros(random() % most_us)
+}
+
+/// A number that does not come twice, from the seed of the standard library's hasher.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn wariness_ends() {
+        let wariness = Wariness::new();
+        assert!(!wariness.is_on(), "no connection is tested without a reason");
+        wariness.begin();
+        assert!(wariness.is_on());
+        tokio::time::advance(WARY_FOR).await;
+        assert!(!wariness.is_on(), "an old fault slows every statement");
+    }
+}

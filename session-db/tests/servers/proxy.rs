@@ -1,0 +1,138 @@
+//! Stands between a store and its server: counts round trips, holds messages back, loses answers.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+
+/// A way to a server, which ends with the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Mutex<Now>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    /// How often a client began to speak after the server had spoken, or first.
+    round_trips: u64,
+    is_stalled: bool,
+    loses_answers: bool,
+}
+
+impl Proxy {
+    /// A proxy to the server of `url`, which is on this machine.
+    pub(crate) fn to(url: &str) -> Self {
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(url)));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let state = Arc::new(State::default());
+        let proxy = Self {
+            port,
+            state: Arc::clone(&state),
+        };
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // A server that is down refuses, and so does this.
+                if let Ok(server) = TcpStream::connect(server) {
+                    join(&client, &server, &state);
+                }
+            }
+        });
+        proxy
+    }
+
+    /// `url` through this proxy.
+    pub(crate) fn url(&self, url: &str) -> String {
+        url.replacen(
+            &format!("127.0.0.1:{}", port_of(url)),
+            &format!("127.0.0.1:{}", self.port),
+            1,
+        )
+    }
+
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.state.lock().round_trips
+    }
+
+    /// Holds back all that is sent from now on, until it is told otherwise.
+    pub(crate) fn stall(&self, is_stalled: bool) {
+        self.state.lock().is_stalled = is_stalled;
+        self.state.changed.notify_all();
+    }
+
+    /// Whether the server's answers are lost, and the connection with the first of them.
+    pub(crate) fn lose_answers(&self, loses_answers: bool) {
+        self.state.lock().loses_answers = loses_answers;
+    }
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().expect("nothing panics under this lock")
+    }
+
+    fn wait_while_stalled(&self) -> MutexGuard<'_, Now> {
+        self.changed
+            .wait_while(self.lock(), |now| now.is_stalled)
+            .expect("nothing panics under this lock")
+    }
+}
+
+fn port_of(url: &str) -> u16 {
+    let (_, after_host) = url
+        .split_once("@127.0.0.1:")
+        .expect("a server on this machine");
+    let digits = after_host.split('/').next().unwrap_or_default();
+    digits.parse().expect("a port")
+}
+
+/// Passes on what either side says, until one of them hangs up.
+fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
+    let server_spoke = Arc::new(Mutex::new(true));
+    let again = |stream: &TcpStream| stream.try_clone().expect("a second handle");
+    for stream in [client, server] {
+        stream.set_nodelay(true).expect("a socket");
+    }
+
+    let (mut from, mut to) = (again(client), again(server));
+    let (spoke, shared) = (Arc::clone(&server_spoke), Arc::clone(state));
+    thread::spawn(move || {
+        pass_on(&mut from, &mut to, || {
+            let mut now = shared.wait_while_stalled();
+            let mut spoke = spoke.lock().expect("nothing panics under this lock");
+            now.round_trips += u64::from(*spoke);
+            *spoke = false;
+            true
+        });
+    });
+
+    let (mut from, mut to) = (again(server), again(client));
+    let shared = Arc::clone(state);
+    thread::spawn(move || {
+        pass_on(&mut from, &mut to, || {
+            let now = shared.wait_while_stalled();
+            *server_spoke.lock().expect("nothing panics under this lock") = true;
+            !now.loses_answers
+        });
+    });
+}
+
+/// Asks `may_pass` about each piece, and hangs up if it may not.
+fn pass_on(from: &mut TcpStream, to: &mut TcpStream, may_pass: impl Fn() -> bool) {
+    let mut piece = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        if !may_pass() || to.write_all(&piece[..length]).is_err() {
+            break;
+        }
+    }
+    for side in [from, to] {
+        drop(side.shutdown(Shutdown::Both));
+    }
+}
