@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::policy::Limits;
 use crate::store::StoreError;
@@ -42,23 +42,29 @@ impl Deadline {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut call = pin!(call);
-        if let Poll::Ready(answer) =
-            poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await
-        {
-            return answer;
-        }
-        let limit = self.per_call.min(self.left());
-        match timeout(limit, call).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => {
+        let mut timer = pin!(None::<Sleep>);
+        let mut limit = self.per_call;
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = call.as_mut().poll(context) {
+                return Poll::Ready(answer);
+            }
+            if timer.is_none() {
+                limit = limit.min(self.left());
+                timer.set(Some(sleep(limit)));
+            }
+            let Some(timer) = timer.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            timer.poll(context).map(|()| {
                 let cause = format!("no answer within {limit:?}");
                 Err(StoreError::unavailable(
                     "the session store",
                     operation,
                     cause,
                 ))
-            }
-        }
+            })
+        })
+        .await
     }
 
     /// A call that may be made again if it is not known to have happened: reading, touching, deleting.

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod expiry_laws;
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod manager;
 #[cfg(test)]
 mod merge;
