@@ -22,8 +22,8 @@ Builds the demo and serves it on this machine until Ctrl-C.
 cargo xtask demo [--port N] [--store SPEC] [-- ARGUMENTS]
 
   --port N        listen on port N of 127.0.0.1 (without it: 8000, or a free port when 8000 is taken)
-  --store SPEC    where sessions are kept: `memory`, `file:DIR`, or what `-- --help` lists
-                  (without it: `file:` and the folder demo-sessions in the target folder)
+  --store SPEC    where sessions are kept: `memory`, `file:DIR`, `sqlite:FILE`, or what `-- --help`
+                  lists (without it: SQLite, in demo-sessions.db in the target folder)
   -- ARGUMENTS    handed to the demo as they are
 ";
 

@@ -20,8 +20,8 @@ pub(crate) fn run(workspace: &Workspace, options: Demo) -> Result<bool> {
     let Demo { port, store, rest } = options;
     let port = port.unwrap_or_else(usual_port);
     let store = store.unwrap_or_else(|| {
-        let mut store = OsString::from("file:");
-        store.push(workspace.target.join("demo-sessions"));
+        let mut store = OsString::from("sqlite:");
+        store.push(workspace.target.join("demo-sessions.db"));
         store
     });
     say("Building the demo; it prints its address when it serves, and Ctrl-C ends it.");

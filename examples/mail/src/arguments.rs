@@ -4,8 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, ValueExt as _};
+use session_db::{ClearExpiredTask, DbStore};
 use session_file::FileStore;
 use session_http::{MemoryStore, SessionManager};
 
@@ -17,7 +19,13 @@ mail [--port N] [--store STORE]
   --port N        the port on 127.0.0.1; 0 takes any free one (default 8000)
   --store STORE   where sessions are kept:
                     memory      in this process; a restart forgets them
-                    file:DIR    one file each in this folder (default file:target/demo-sessions)";
+                    file:DIR    one file each in this folder
+                    sqlite:FILE, postgres://…, mysql://…
+                                in this database, which must exist unless it is a file
+                                (default sqlite:target/demo-sessions.db)";
+
+/// The schemes of databases' URLs.
+const DATABASES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -36,6 +44,13 @@ pub(crate) struct Arguments {
 pub(crate) enum Store {
     Memory,
     File(PathBuf),
+    Database(String),
+}
+
+/// A store that is ready, and what has to live as long.
+pub(crate) struct Opened {
+    pub(crate) manager: SessionManager,
+    _cleaner: Option<ClearExpiredTask>,
 }
 
 /// What `arguments` ask for. They come without the program's name.
@@ -43,7 +58,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut arguments = Arguments {
         port: 8000,
-        store: Store::File(PathBuf::from("target/demo-sessions")),
+        store: Store::Database("sqlite:target/demo-sessions.db".to_owned()),
     };
     while let Some(argument) = parser.next()? {
         match argument {
@@ -70,16 +85,37 @@ impl Store {
         match spec.as_bytes().strip_prefix(b"file:") {
             Some([]) => Err("file: needs a folder, as in file:target/demo-sessions".into()),
             Some(folder) => Ok(Self::File(PathBuf::from(OsStr::from_bytes(folder)))),
-            None => Err(format!("there is no store {}", spec.display()).into()),
+            None => match spec
+                .to_str()
+                .and_then(|spec| spec.split_once(':').map(|(scheme, _)| (scheme, spec)))
+            {
+                Some((scheme, url)) if DATABASES.contains(&scheme) => {
+                    Ok(Self::Database(url.to_owned()))
+                }
+                _ => Err(format!("there is no store {}", spec.display()).into()),
+            },
         }
     }
 
-    pub(crate) fn open(&self) -> Result<SessionManager, BoxError> {
+    pub(crate) async fn open(&self) -> Result<Opened, BoxError> {
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        let mut cleaner = None;
         let manager = match self {
             Self::Memory => SessionManager::new(MemoryStore::new()),
             Self::File(folder) => SessionManager::new(FileStore::open(folder)?),
+            Self::Database(url) => {
+                let store = DbStore::connect(url).await?;
+                store.migrate().await?;
+                store.check().await?;
+                cleaner = Some(store.spawn_clear_expired(HOUR));
+                SessionManager::new(store)
+            }
         };
-        Ok(manager.require_owner_index()?)
+        let manager = manager.require_owner_index()?;
+        Ok(Opened {
+            manager,
+            _cleaner: cleaner,
+        })
     }
 }
 
@@ -88,6 +124,11 @@ impl fmt::Display for Store {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::File(folder) => write!(f, "files in {}", folder.display()),
+            // The rest of a server's URL may hold a password.
+            Self::Database(url) => match url.split_once("://") {
+                Some((scheme, _)) => write!(f, "the {scheme} database"),
+                None => f.write_str(url),
+            },
         }
     }
 }
@@ -103,7 +144,16 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_served() {
         let cases = [
-            ("", 8000, Store::File("target/demo-sessions".into())),
+            (
+                "",
+                8000,
+                Store::Database("sqlite:target/demo-sessions.db".into()),
+            ),
+            (
+                "--store postgres://ada@localhost/mail",
+                8000,
+                Store::Database("postgres://ada@localhost/mail".into()),
+            ),
             ("--port 0 --store memory", 0, Store::Memory),
             ("--store=file:a/b:c", 8000, Store::File("a/b:c".into())),
         ];
@@ -112,6 +162,12 @@ mod tests {
             assert_eq!(parsed(line), Ok(expected), "`{line}`");
         }
         assert_eq!(parsed("--help"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let store = Store::Database("postgres://ada:engine@localhost/mail".into());
+        assert_eq!(store.to_string(), "the postgres database");
     }
 
     #[test]

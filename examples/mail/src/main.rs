@@ -55,7 +55,8 @@ async fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "the address is what one waits for")]
 async fn serve(Arguments { port, store }: Arguments) -> Result<(), BoxError> {
-    let layer = session_http::SessionLayer::new(store.open()?);
+    let opened = store.open().await?;
+    let layer = session_http::SessionLayer::new(opened.manager.clone());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| {

@@ -29,6 +29,17 @@ async fn another_browser_can_be_ended_in_memory_too() {
     .await;
 }
 
+#[tokio::test]
+async fn another_browser_can_be_ended_in_sqlite_too() {
+    walk(
+        "devices-sqlite",
+        Store::Sqlite,
+        [Setting::Ordinary, Setting::Ordinary],
+        both_ways_of_ending,
+    )
+    .await;
+}
+
 async fn both_ways_of_ending(_demo: Demo, [here, there]: [Visitor; 2]) -> Result<(), CmdError> {
     here.log_in("ada", PASSWORD).await?;
     assert_eq!(here.count(".sessions li").await?, 1);

@@ -26,6 +26,17 @@ async fn the_form_remembers_in_memory_too() {
     .await;
 }
 
+#[tokio::test]
+async fn the_form_remembers_in_sqlite_too() {
+    walk(
+        "mail-sqlite",
+        Store::Sqlite,
+        [Setting::Ordinary],
+        remembers_the_sender,
+    )
+    .await;
+}
+
 async fn remembers_the_sender(_demo: Demo, [visitor]: [Visitor; 1]) -> Result<(), CmdError> {
     visitor.open("/").await?;
     assert_eq!(

@@ -15,6 +15,7 @@ pub(crate) const COOKIE: &str = "__Host-sessionid";
 pub(crate) enum Store {
     Memory,
     Files,
+    Sqlite,
 }
 
 /// Serves until it is dropped.
@@ -33,6 +34,7 @@ impl Demo {
         let folder = tempfile::tempdir().unwrap();
         let store = match store {
             Store::Memory => "memory".to_owned(),
+            Store::Sqlite => format!("sqlite:{}", folder.path().join("sessions.db").display()),
             Store::Files => format!("file:{}", folder.path().join("sessions").display()),
         };
         let mut process = Command::new(env!("CARGO_BIN_EXE_mail"))
