@@ -439,8 +439,11 @@ impl Shared {
         let _turn = self.turn.lock().await;
         let mut deadline = Deadline::new(self.policy().limits());
         let attempt = self.attempt(Selection::All);
-        if let Some(in_doubt) = self.lock().in_doubt.take() {
-            self.lock().log.remove_modifications(&in_doubt);
+        {
+            let mut state = self.lock();
+            if let Some(in_doubt) = state.in_doubt.take() {
+                state.log.remove_modifications(&in_doubt);
+            }
         }
         self.rebase(&attempt, &mut deadline).await?;
         self.refresh_view()

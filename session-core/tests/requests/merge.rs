@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::{Request, Site};
+use crate::support::{Request, Site, must_end};
 use proptest::prelude::*;
 use session_core::conformance::{Call, FourMethodStore, Operation};
 use session_core::store::{Change, ExpiryChange, Saved, SessionStore};
@@ -358,6 +358,26 @@ async fn a_save_whose_answer_was_lost_is_not_done_twice() {
         r#"{"n":2,"m":1}"#,
         "counted twice"
     );
+}
+
+#[test]
+fn a_reload_after_a_save_whose_answer_was_lost_ends() {
+    // The lock on the state lived through the body of an `if let`, which locked it again: the thread hung for ever.
+    must_end(|| async {
+        let (site, key) = site_with_visitor().await;
+        let session = site.request(Some(&key)).session().await;
+        session.modify("n", |n: &mut u32| *n += 1).unwrap();
+        session.set("m", &1).unwrap();
+        site.store.lose_answer(Operation::Save);
+        session.save().await.unwrap_err();
+        session.reload().await.unwrap();
+        assert_eq!(session.get("n").unwrap(), Some(2));
+        session.save().await.unwrap();
+        assert_eq!(
+            site.stored(&key).await.unwrap().snapshot().to_json(),
+            r#"{"n":2,"m":1}"#
+        );
+    });
 }
 
 #[tokio::test]

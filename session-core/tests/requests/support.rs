@@ -1,6 +1,6 @@
 //! Requests without HTTP: what an adapter does, in a few lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use session_core::adapter::{Completion, Outcome, SessionSlot};
@@ -121,4 +121,19 @@ impl Ended {
         };
         *max_age
     }
+}
+
+/// Runs what may never end in a thread of its own, so that the test fails and does not hang.
+pub(crate) fn must_end<F: Future<Output = ()>>(body: impl FnOnce() -> F + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        runtime.expect("a runtime starts").block_on(body());
+        done.send(()).expect("the test waits");
+    });
+    ended
+        .recv_timeout(Duration::from_secs(30))
+        .expect("it failed, or never ended");
 }
