@@ -48,7 +48,10 @@ async fn clear_now_and_then(store: &DbStore, every: Duration) {
     let mut wait = first_wait(every, random());
     loop {
         sleep(wait).await;
-        match store.clear_expired(SystemClock::default().now(), &mut |_| {}).await {
+        match store
+            .clear_expired(SystemClock::default().now(), &mut |_| {})
+            .await
+        {
             Ok(removed) => tracing::debug!(removed, "cleared expired sessions"),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -91,6 +94,9 @@ mod tests {
         assert_ne!(next_wait(hour, random()), next_wait(hour, random()));
         assert_eq!(next_wait(Duration::ZERO, u64::MAX), Duration::ZERO);
         let longest = next_wait(Duration::MAX, u64::MAX);
-        assert!(longest > hour, "a wait that is meant to be for ever must not panic");
+        assert!(
+            longest > hour,
+            "a wait that is meant to be for ever must not panic"
+        );
     }
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use crate::dialect;
 use crate::error::{Error, Failure};
 use crate::schema::TableName;
 use crate::store::DbStore;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
-use crate::dialect;
 
 /// A pool of sqlx, of one of the databases that this build knows.
 #[derive(Debug, Clone)]
@@ -90,6 +89,15 @@ pub struct DbStoreConfig {
     sync: SyncPolicy,
     connections_max: Option<u32>,
     creates_schema: bool,
+    prepares: bool,
+}
+
+/// What a table needs of it.
+pub(crate) struct ForTable {
+    pub(crate) name: TableName,
+    pub(crate) timeout: Duration,
+    pub(crate) creates_schema: bool,
+    pub(crate) prepares: bool,
 }
 
 impl Default for DbStoreConfig {
@@ -108,6 +116,7 @@ impl DbStoreConfig {
             sync: SyncPolicy::default(),
             connections_max: None,
             creates_schema: false,
+            prepares: true,
         }
     }
 
@@ -164,23 +173,28 @@ impl DbStoreConfig {
     /// [`Error`] when the URL can't be used or the database can't be reached; its text says what to do.
     pub async fn connect(self, url: &str) -> Result<DbStore, Error> {
         let scheme = url.split(':').next().unwrap_or_default();
-        let pool: DbPool = match scheme {
+        let (pool, prepares): (DbPool, bool) = match scheme {
             #[cfg(feature = "sqlite")]
-            "sqlite" => dialect::Sqlite::connect(url, &self).await?.into(),
+            "sqlite" => (dialect::Sqlite::connect(url, &self).await?.into(), true),
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => dialect::Postgres::connect(url, &self).await?.into(),
+            "postgres" | "postgresql" => (
+                dialect::Postgres::connect(url, &self).await?.into(),
+                !dialect::is_for_a_pooler(url),
+            ),
             #[cfg(feature = "mysql")]
-            "mysql" | "mariadb" => dialect::MySql::connect(url, &self).await?.into(),
+            "mysql" | "mariadb" => (dialect::MySql::connect(url, &self).await?.into(), true),
             _ => return Err(unknown(scheme)),
         };
-        Ok(DbStore::of(pool, self))
+        Ok(DbStore::of(pool, Self { prepares, ..self }))
     }
 
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// How long the database may wait for a lock: less than the whole, so that it is the database that says why.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn lock_timeout(&self) -> Duration {
         self.timeout.mul_f32(0.8)
     }
@@ -202,8 +216,21 @@ impl DbStoreConfig {
             .test_before_acquire(false)
     }
 
-    pub(crate) fn into_parts(self) -> (TableName, Duration, bool) {
-        (self.table, self.timeout, self.creates_schema)
+    pub(crate) fn for_table(self) -> ForTable {
+        let Self {
+            table: name,
+            timeout,
+            creates_schema,
+            prepares,
+            sync: _,
+            connections_max: _,
+        } = self;
+        ForTable {
+            name,
+            timeout,
+            creates_schema,
+            prepares,
+        }
     }
 }
 

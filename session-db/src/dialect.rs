@@ -18,7 +18,7 @@ use sqlx::error::DatabaseError;
 #[cfg(feature = "mysql")]
 pub(crate) use mysql::MySql;
 #[cfg(feature = "postgres")]
-pub(crate) use postgres::Postgres;
+pub(crate) use postgres::{Postgres, is_for_a_pooler};
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::Sqlite;
 
@@ -71,11 +71,22 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
         creates_schema: bool,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// What is wrong with the table and the connection's settings.
-    fn inspect(
+    /// What is wrong with the table.
+    fn inspect_table(
         connection: &mut Connection<Self>,
         table: &TableName,
     ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send;
+
+    /// What is wrong with the server's and the connection's settings, and with what the role may do.
+    fn inspect_settings(
+        connection: &mut Connection<Self>,
+        table: &TableName,
+    ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send;
+
+    /// The statement as one text with its values in it, if it can't be prepared.
+    fn write_out(_call: &Call) -> Option<String> {
+        None
+    }
 
     fn text(row: &Row<Self>, index: usize) -> Result<String, sqlx::Error>;
     fn bytes(row: &Row<Self>, index: usize) -> Result<Vec<u8>, sqlx::Error>;
@@ -126,6 +137,8 @@ pub(crate) struct Statement {
     pub(crate) gives: Gives,
     /// Whether it may be sent again when it may have happened.
     pub(crate) is_repeatable: bool,
+    /// Whether the database may keep it for the next time. Only a pooler in between is a reason why not.
+    pub(crate) is_prepared: bool,
     /// Sent before it on the same connection.
     pub(crate) before: Option<&'static str>,
 }
@@ -151,6 +164,7 @@ impl Statement {
             sql: Arc::from(sql),
             gives: Gives::Rows,
             is_repeatable: true,
+            is_prepared: true,
             before: None,
         }
     }
@@ -160,6 +174,7 @@ impl Statement {
             sql: Arc::from(sql),
             gives: Gives::Count,
             is_repeatable: false,
+            is_prepared: true,
             before: None,
         }
     }
@@ -319,9 +334,16 @@ impl Statements {
         }
     }
 
+    /// The same, none of them prepared.
+    pub(crate) fn unprepared(mut self) -> Self {
+        for (_, statement) in self.all() {
+            statement.is_prepared = false;
+        }
+        self
+    }
+
     /// Every statement with its name, for those who look at all of them.
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> Vec<(&'static str, &Statement)> {
+    fn all(&mut self) -> Vec<(&'static str, &mut Statement)> {
         let Self {
             load,
             create,
@@ -355,7 +377,7 @@ impl Statements {
             ("end_all", end_all),
             ("page", page),
         ];
-        all.extend(replace.as_ref().map(|replace| ("replace", replace)));
+        all.extend(replace.as_mut().map(|replace| ("replace", replace)));
         all
     }
 }
@@ -400,6 +422,19 @@ macro_rules! speak {
         ) -> Result<Answer<Row<Self>>, sqlx::Error> {
             if let Some(before) = call.statement.before {
                 sqlx::raw_sql(before).execute(&mut *connection).await?;
+            }
+            if let Some(text) = Self::write_out(call) {
+                let query = sqlx::raw_sql(sqlx::AssertSqlSafe(text));
+                return match call.statement.gives {
+                    Gives::Count => Ok(Answer {
+                        rows: Vec::new(),
+                        affected: query.execute(connection).await?.rows_affected(),
+                    }),
+                    Gives::Rows | Gives::RowsOfAWrite => Ok(Answer {
+                        rows: query.fetch_all(connection).await?,
+                        affected: 0,
+                    }),
+                };
             }
             let sql = Arc::clone(&call.statement.sql);
             let mut query = sqlx::query::<$driver>(sqlx::AssertSqlSafe(sql));

@@ -240,7 +240,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wariness_ends() {
         let wariness = Wariness::new();
-        assert!(!wariness.is_on(), "no connection is tested without a reason");
+        assert!(
+            !wariness.is_on(),
+            "no connection is tested without a reason"
+        );
         wariness.begin();
         assert!(wariness.is_on());
         tokio::time::advance(WARY_FOR).await;

@@ -195,9 +195,13 @@ mod tests {
     fn names_that_could_mean_something_else_are_refused() {
         let long = "a".repeat(49);
         for bad in [
-            "", ".", "a.", ".a", "a.b.c", "1a", "a b", "a\"b", "a`b", "a;b", "a-b", "ä", "a\0", &long,
+            "", ".", "a.", ".a", "a.b.c", "1a", "a b", "a\"b", "a`b", "a;b", "a-b", "ä", "a\0",
+            &long,
         ] {
-            assert!(TableName::parse(bad).is_err(), "{bad:?} was taken for a table");
+            assert!(
+                TableName::parse(bad).is_err(),
+                "{bad:?} was taken for a table"
+            );
         }
         for good in ["a", "_", "Sessions_2", "select", "s.t", &long[1..]] {
             assert_eq!(TableName::parse(good).unwrap().to_string(), good);

@@ -104,20 +104,13 @@ impl DbStore {
     }
 
     pub(crate) fn of(pool: DbPool, config: DbStoreConfig) -> Self {
-        let (name, timeout, creates_schema) = config.into_parts();
         let table = match pool {
             #[cfg(feature = "sqlite")]
-            DbPool::Sqlite(pool) => {
-                AnyTable::Sqlite(Arc::new(Table::new(pool, name, timeout, creates_schema)))
-            }
+            DbPool::Sqlite(pool) => AnyTable::Sqlite(Arc::new(Table::new(pool, config))),
             #[cfg(feature = "postgres")]
-            DbPool::Postgres(pool) => {
-                AnyTable::Postgres(Arc::new(Table::new(pool, name, timeout, creates_schema)))
-            }
+            DbPool::Postgres(pool) => AnyTable::Postgres(Arc::new(Table::new(pool, config))),
             #[cfg(feature = "mysql")]
-            DbPool::MySql(pool) => {
-                AnyTable::MySql(Arc::new(Table::new(pool, name, timeout, creates_schema)))
-            }
+            DbPool::MySql(pool) => AnyTable::MySql(Arc::new(Table::new(pool, config))),
         };
         Self { table }
     }

@@ -10,9 +10,10 @@ use session_core::store::{
     StoreKey, Timestamp, Version,
 };
 use sqlx::Pool;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::dialect::{Call, Dialect, Row, Statement, Statements, Value};
+use crate::config::{DbStoreConfig, ForTable};
+use crate::dialect::{Call, Connection, Dialect, Row, Statement, Statements, Value};
 use crate::error::{DamagedColumn, Error, Failure, Kind};
 use crate::runner::{Runner, random};
 use crate::schema::TableName;
@@ -36,27 +37,37 @@ const CLEAR_BATCH: i64 = 500;
 const CLEAR_PAUSE_MIN: Duration = Duration::from_millis(5);
 const CLEAR_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How long `migrate` may take, waiting for others who migrate included: indexes on a table that is full take a while.
+const MIGRATION_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// A table of sessions.
 #[derive(Debug)]
 pub(crate) struct Table<D: Dialect> {
     pub(crate) runner: Runner<D>,
     pub(crate) name: TableName,
+    timeout: Duration,
     creates_schema: bool,
     statements: Statements,
     starts: VersionStarts,
 }
 
 impl<D: Dialect> Table<D> {
-    pub(crate) fn new(
-        pool: Pool<D::Driver>,
-        name: TableName,
-        timeout: Duration,
-        creates_schema: bool,
-    ) -> Self {
+    pub(crate) fn new(pool: Pool<D::Driver>, config: DbStoreConfig) -> Self {
+        let ForTable {
+            name,
+            timeout,
+            creates_schema,
+            prepares,
+        } = config.for_table();
+        let statements = D::statements(&name);
         Self {
             runner: Runner::new(pool, timeout),
-            statements: D::statements(&name),
+            statements: match prepares {
+                true => statements,
+                false => statements.unprepared(),
+            },
             name,
+            timeout,
             creates_schema,
             starts: VersionStarts::new(),
         }
@@ -204,12 +215,7 @@ impl<D: Dialect> Table<D> {
     ) -> Result<bool, StoreError> {
         const OPERATION: &str = "touch";
         let deadline = self.runner.deadline();
-        let values = [
-            expires_at.into(),
-            key.into(),
-            now.into(),
-            expires_at.into(),
-        ];
+        let values = [expires_at.into(), key.into(), now.into(), expires_at.into()];
         let call = self.statements.touch.with(values);
         // Nothing was moved: the record is gone, or lives that long already.
         Ok(self.write(OPERATION, call, 0, deadline).await?
@@ -234,7 +240,8 @@ impl<D: Dialect> Table<D> {
             let mut removed = answer.affected;
             // What was removed stays in the index for a while, in some databases: the next batch begins behind it.
             if let Some(row) = answer.rows.first() {
-                let columns = D::integer(row, 0).and_then(|count| Ok((count, D::nullable_integer(row, 1)?)));
+                let columns =
+                    D::integer(row, 0).and_then(|count| Ok((count, D::nullable_integer(row, 1)?)));
                 let (count, last) = columns.map_err(|error| failed::<D>(OPERATION, error))?;
                 removed = u64::try_from(count).unwrap_or(0);
                 from = last.map_or(from, Timestamp::from_secs);
@@ -289,23 +296,36 @@ impl<D: Dialect> Table<D> {
 
     pub(crate) async fn migrate(&self) -> Result<(), Error> {
         const OPERATION: &str = "make the table of sessions in";
-        let deadline = self.runner.deadline();
-        let failed = |failure: Failure| failure.into_error(OPERATION);
         // Without this look, a role that may use the table and make none could not start a program that migrates.
-        if self.findings(OPERATION).await?.is_empty() {
+        if self.table_findings(OPERATION).await?.is_empty() {
             return Ok(());
         }
-        let mut lent = self.runner.acquire(deadline).await.map_err(failed)?;
-        let connection = lent.connection().map_err(failed)?;
-        D::migrate(connection, &self.name, self.creates_schema)
-            .await
-            .map_err(|error| failed(Failure::of::<D>(error)))?;
-        lent.give_back();
-        Ok(())
+        let make = self.on_connection(OPERATION, MIGRATION_TIME_MAX, async |connection| {
+            D::migrate(connection, &self.name, self.creates_schema).await
+        });
+        make.await?;
+        // A table of another's with this name is not touched, and not taken for ours.
+        self.ready(self.table_findings(OPERATION).await?)
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
-        let findings = self.findings("check").await?;
+        const OPERATION: &str = "check";
+        let mut findings = self.table_findings(OPERATION).await?;
+        let inspect = self.on_connection(OPERATION, self.timeout, async |connection| {
+            D::inspect_settings(connection, &self.name).await
+        });
+        findings.extend(inspect.await?);
+        self.ready(findings)
+    }
+
+    async fn table_findings(&self, operation: &'static str) -> Result<Vec<String>, Error> {
+        let inspect = self.on_connection(operation, self.timeout, async |connection| {
+            D::inspect_table(connection, &self.name).await
+        });
+        inspect.await
+    }
+
+    fn ready(&self, findings: Vec<String>) -> Result<(), Error> {
         if findings.is_empty() {
             return Ok(());
         }
@@ -316,21 +336,25 @@ impl<D: Dialect> Table<D> {
         })
     }
 
-    async fn findings(&self, operation: &'static str) -> Result<Vec<String>, Error> {
+    /// Does something on a connection that is no operation of the contract.
+    async fn on_connection<T>(
+        &self,
+        operation: &'static str,
+        timeout: Duration,
+        work: impl AsyncFnOnce(&mut Connection<D>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Error> {
         let failed = |failure: Failure| failure.into_error(operation);
-        let deadline = self.runner.deadline();
+        let deadline = Instant::now() + timeout;
         let mut lent = self.runner.acquire(deadline).await.map_err(failed)?;
         let connection = lent.connection().map_err(failed)?;
-        let findings = tokio::time::timeout_at(deadline, D::inspect(connection, &self.name)).await;
-        let findings = findings.map_err(|_elapsed| {
-            failed(Failure::new::<D>(
-                Kind::Unavailable,
-                "it did not answer in time; is it overloaded?",
-            ))
+        let done = timeout_at(deadline, work(connection)).await;
+        let done = done.map_err(|_elapsed| {
+            let advice = "it did not answer in time; is it overloaded?";
+            failed(Failure::new::<D>(Kind::Unavailable, advice))
         })?;
-        let findings = findings.map_err(|error| failed(Failure::of::<D>(error)))?;
+        let done = done.map_err(|error| failed(Failure::of::<D>(error)))?;
         lent.give_back();
-        Ok(findings)
+        Ok(done)
     }
 
     /// Why nothing was written: the record lives, at another version, or it does not.
@@ -618,7 +642,8 @@ impl VersionStarts {
             Timestamp::MAX.as_secs() < 1 << 38,
             "seconds and room fit into 62 bits"
         );
-        let room = self.next.fetch_add(Self::STEP, Ordering::Relaxed) & ((1 << Self::ROOM_BITS) - 1);
+        let room =
+            self.next.fetch_add(Self::STEP, Ordering::Relaxed) & ((1 << Self::ROOM_BITS) - 1);
         let room = i64::try_from(room).unwrap_or(0);
         (now.as_secs().max(0) << Self::ROOM_BITS) | room
     }

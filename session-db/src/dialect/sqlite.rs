@@ -82,7 +82,10 @@ impl Dialect for Sqlite {
                 Kind::Unavailable,
                 "the file could not be opened; is its folder there, and may the program write to it?",
             ),
-            15 | 22 => Verdict::new(Kind::Unavailable, "the file can't be locked or is too large"),
+            15 | 22 => Verdict::new(
+                Kind::Unavailable,
+                "the file can't be locked or is too large",
+            ),
             17 => Verdict::new(Kind::Undone, "the table was changed meanwhile"),
             11 | 26 => Verdict::new(
                 Kind::Other,
@@ -125,12 +128,24 @@ impl Dialect for Sqlite {
         transaction.commit().await
     }
 
-    async fn inspect(
+    async fn inspect_settings(
+        connection: &mut Connection<Self>,
+        _table: &TableName,
+    ) -> Result<Vec<String>, sqlx::Error> {
+        let mut findings = Vec::new();
+        inspect_settings(connection, &mut findings).await?;
+        Ok(findings)
+    }
+
+    async fn inspect_table(
         connection: &mut Connection<Self>,
         table: &TableName,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
-        inspect_settings(connection, &mut findings).await?;
+        if table.schema().is_some() {
+            findings.push("SQLite has no schemas: name the table without one".to_owned());
+            return Ok(findings);
+        }
         let columns = sqlx::query("SELECT name, type FROM pragma_table_info(?)")
             .bind(table.name())
             .fetch_all(&mut *connection)
@@ -145,8 +160,7 @@ impl Dialect for Sqlite {
             })
             .collect::<Result<_, sqlx::Error>>()?;
         if columns.is_empty() {
-            findings.push(schema::MISSING.to_owned());
-            return Ok(findings);
+            return Ok(vec![schema::MISSING.to_owned()]);
         }
         column_findings(&columns, COLUMNS, &mut findings);
         // The first column of every index that is not unusable for a look-up.

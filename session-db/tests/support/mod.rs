@@ -1,0 +1,165 @@
+//! What the tests of this crate share: the databases that they are given, tables of their own in them, keys and records, and
+//! children that are this test again.
+#![expect(
+    dead_code,
+    reason = "each test file is a crate of its own and uses a part of this"
+)]
+
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
+use std::process::Command;
+
+use session_core::store::{
+    Change, ExpiryChange, NewRecord, Payload, Record, SessionStore, StoreKey, Timestamp,
+};
+use session_db::{DbStore, DbStoreConfig, TableName};
+
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
+pub(crate) const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
+
+/// A database that the tests run on, and a folder that must live as long, if it is a file.
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) url: String,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// A new file.
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self {
+            name: "sqlite",
+            url: format!("sqlite:{}", folder.path().join("test.db").display()),
+            folder: Some(folder),
+        }
+    }
+
+    /// The PostgreSQL that `SESSION_TEST_POSTGRES` names.
+    pub(crate) fn postgres(test: &str) -> Option<Self> {
+        Self::given("postgres", "SESSION_TEST_POSTGRES", test)
+    }
+
+    /// The MariaDB that `SESSION_TEST_MARIADB` names.
+    pub(crate) fn mariadb(test: &str) -> Option<Self> {
+        Self::given("mariadb", "SESSION_TEST_MARIADB", test)
+    }
+
+    /// All that there are.
+    pub(crate) fn all(test: &str) -> Vec<Self> {
+        let mut servers = vec![Self::sqlite()];
+        servers.extend(Self::postgres(test));
+        servers.extend(Self::mariadb(test));
+        servers
+    }
+
+    fn given(name: &'static str, variable: &str, test: &str) -> Option<Self> {
+        if let Ok(url) = std::env::var(variable) {
+            return Some(Self {
+                name,
+                url,
+                folder: None,
+            });
+        }
+        cannot_run(test, &format!("{variable} names no server"));
+        None
+    }
+
+    /// A store in a table of its own.
+    pub(crate) async fn store(&self) -> DbStore {
+        self.store_in(&new_table()).await
+    }
+
+    pub(crate) async fn store_in(&self, table: &str) -> DbStore {
+        let store = self.config(table).connect(&self.url).await;
+        let store = store.expect("the server answers");
+        store.migrate().await.expect("the role may make tables");
+        store
+    }
+
+    pub(crate) fn config(&self, table: &str) -> DbStoreConfig {
+        DbStoreConfig::new()
+            .with_table(TableName::parse(table).expect("a name"))
+            .with_connections_max(6)
+    }
+}
+
+/// The name of a table that nobody else uses.
+pub(crate) fn new_table() -> String {
+    format!("t_{:016x}", RandomState::new().hash_one(0_u8))
+}
+
+/// A key as a hash makes it.
+pub(crate) fn key(number: u64) -> StoreKey {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    StoreKey::parse(&format!("{spread:016x}{number:024x}")).expect("hexadecimal digits are a key")
+}
+
+pub(crate) fn new(payload: &str) -> NewRecord {
+    NewRecord::new(Payload::from_bytes(payload.to_owned()), LATER)
+}
+
+pub(crate) fn new_of(owner: &str) -> NewRecord {
+    let mut record = new("data");
+    record.owner = Some(owner.into());
+    record
+}
+
+pub(crate) fn change(payload: &str) -> Change {
+    Change::new(Payload::from_bytes(payload.to_owned()), ExpiryChange::Keep)
+}
+
+pub(crate) fn text(record: &Record) -> String {
+    let bytes = record.payload.to_bytes().expect("bytes are bytes");
+    String::from_utf8(bytes.to_vec()).expect("the tests write text")
+}
+
+pub(crate) async fn load(store: &DbStore, key: &StoreKey) -> Option<Record> {
+    store
+        .load(key, NOW)
+        .await
+        .expect("a record that can be read")
+}
+
+/// Everything that a log may get to see of an error.
+pub(crate) fn everything(error: &dyn std::error::Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(text, " {error} {error:?}").expect("strings take text");
+        source = error.source();
+    }
+    text
+}
+
+/// This test again, as another program: `test` is its full name, and `role` what it finds in `SESSION_DB_TEST_ROLE`.
+pub(crate) fn this_test_as(test: &str, role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a test knows its program"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command.env("SESSION_DB_TEST_ROLE", role);
+    command
+}
+
+/// What the parent wants this process to do, if this process is a child.
+pub(crate) fn role() -> Option<String> {
+    std::env::var("SESSION_DB_TEST_ROLE").ok()
+}
+
+/// Says aloud that a test could not run here. In CI that is a failure.
+pub(crate) fn cannot_run(test: &str, why: &str) {
+    assert!(
+        std::env::var("CI").is_err(),
+        "{test} did not run, and in CI it must: {why}"
+    );
+    writeln!(std::io::stderr(), "\n*** SKIPPED {test}: {why} ***\n").expect("stderr takes text");
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
