@@ -208,6 +208,21 @@ impl ChangeLog {
         Ok(content)
     }
 
+    /// What [`replay`](Self::replay) gives, without the entries that do not fit `base`: what is shown until a commit says
+    /// which ones those are.
+    pub(crate) fn preview(&self, base: &Content) -> Content {
+        let mut content = base.clone();
+        for (_, entry) in &self.entries {
+            if let Err(error) = entry.replay(&mut content) {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a pending change does not fit the newer record"
+                );
+            }
+        }
+        content
+    }
+
     /// A loop that sets one name a thousand times is to leave one entry.
     fn drop_superseded_by(&mut self, newer: &Entry) {
         match newer {

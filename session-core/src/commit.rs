@@ -82,7 +82,13 @@ impl Shared {
             let (answer, is_changed) = match operation(&mut content)? {
                 Effect::Plain(answer) => (answer, false),
                 Effect::Changed(answer) => (answer, true),
-                Effect::Refused(answer) => return Ok(answer),
+                Effect::Refused(answer) => {
+                    if conflicts > 0 {
+                        // It was refused for what another request has stored.
+                        self.refresh_view();
+                    }
+                    return Ok(answer);
+                }
             };
             check_limits(
                 content.data.len(),
@@ -96,11 +102,11 @@ impl Shared {
                 .await?
             {
                 None => {
-                    self.finish_without_write(&attempt)?;
+                    self.finish_without_write(&attempt);
                     return Ok(answer);
                 }
                 Some(Written::Stored { held, issue }) => {
-                    self.adopt(&attempt, held, issue)?;
+                    self.adopt(&attempt, held, issue);
                     self.delete_ended(&mut deadline).await?;
                     return Ok(answer);
                 }
@@ -374,13 +380,13 @@ impl Shared {
     }
 
     /// Takes over what was stored: those changes are no longer pending.
-    fn adopt(&self, attempt: &Attempt, held: Held, issue: bool) -> Result<(), SessionError> {
+    fn adopt(&self, attempt: &Attempt, held: Held, issue: bool) {
         {
             let mut state = self.lock();
             if state.epoch != attempt.epoch {
                 // Ended while the write was under way, under the key from before; it may have another now.
                 state.ended.push(held.store_key);
-                return Ok(());
+                return;
             }
             state.held = Some(held);
             state.log.remove(&attempt.batch);
@@ -388,20 +394,20 @@ impl Shared {
             state.issue |= issue;
             state.generation += 1;
         }
-        self.refresh_view()
+        self.refresh_view();
     }
 
-    fn finish_without_write(&self, attempt: &Attempt) -> Result<(), SessionError> {
+    fn finish_without_write(&self, attempt: &Attempt) {
         {
             let mut state = self.lock();
             if state.epoch != attempt.epoch {
-                return Ok(());
+                return;
             }
             state.log.remove(&attempt.batch);
             state.cycle &= !attempt.cycle;
             state.generation += 1;
         }
-        self.refresh_view()
+        self.refresh_view();
     }
 
     /// Reads the record anew, so that the pending changes can be done again on it.
@@ -446,7 +452,8 @@ impl Shared {
             }
         }
         self.rebase(&attempt, &mut deadline).await?;
-        self.refresh_view()
+        self.refresh_view();
+        Ok(())
     }
 
     /// Whether a request that never asked for its session has to be committed all the same.

@@ -24,6 +24,9 @@ pub(crate) const LABEL_BYTES_MAX: usize = 256;
 pub(crate) const OWN_SESSIONS_MAX: usize = 1000;
 /// How often the default body of `touch` tries anew when writers are faster.
 pub(crate) const TOUCH_TRIES_MAX: usize = 64;
+/// How often an application's closure runs anew because the session changed while it ran. Only one that changes the session
+/// itself gets there.
+pub(crate) const CLOSURE_TRIES_MAX: usize = 16;
 /// Browsers cut a cookie's life to this (RFC 6265bis section 5.5), so that a longer one would promise too much.
 pub(crate) const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 

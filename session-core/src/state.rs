@@ -8,7 +8,7 @@ use crate::data::SessionData;
 use crate::error::SessionError;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
-use crate::policy::{Limits, Policy};
+use crate::policy::{CLOSURE_TRIES_MAX, Limits, Policy};
 use crate::record::{Record, Version};
 
 /// The one allocation behind a slot and all sessions that come from it.
@@ -114,23 +114,24 @@ impl Shared {
     }
 
     /// Computes the view anew from the held record. The pending entries may hold closures, so that this runs without the
-    /// lock, and again if something changed meanwhile.
-    pub(crate) fn refresh_view(&self) -> Result<(), SessionError> {
-        loop {
-            let (log, base, generation) = {
+    /// lock, and again if something changed meanwhile. It can't fail: whoever has just stored something must hear so.
+    pub(crate) fn refresh_view(&self) {
+        for tries_left in (0..CLOSURE_TRIES_MAX).rev() {
+            let (log, base, generation, epoch) = {
                 let mut state = self.lock();
                 let base = state.base();
                 if state.log.is_empty() {
                     state.show(base);
-                    return Ok(());
+                    return;
                 }
-                (state.log.clone(), base, state.generation)
+                (state.log.clone(), base, state.generation, state.epoch)
             };
-            let view = log.replay(&base)?;
+            let view = log.preview(&base);
             let mut state = self.lock();
-            if state.generation == generation {
+            // A closure that changes the session itself never leaves it as it was.
+            if state.generation == generation || (tries_left == 0 && state.epoch == epoch) {
                 state.show(view);
-                return Ok(());
+                return;
             }
         }
     }

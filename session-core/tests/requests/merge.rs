@@ -151,6 +151,34 @@ async fn one_of_fifty_callers_takes_a_value() {
 }
 
 #[tokio::test]
+async fn who_comes_too_late_to_take_a_value_does_not_see_it_any_more() {
+    // The request met the newer record, was refused by it, and went on showing the older one.
+    let (site, key) = site_with_visitor().await;
+    let [(_one, in_one), (_two, in_two)] = two_tabs(&site, &key).await;
+    assert_eq!(in_two.take::<u32>("n").await.unwrap(), Some(1));
+    assert_eq!(in_one.take::<u32>("n").await.unwrap(), None);
+    assert!(!in_one.contains_key("n"), "a taken value is still shown");
+}
+
+#[tokio::test]
+async fn what_was_taken_is_handed_over_even_if_another_pending_change_no_longer_fits() {
+    // The value was removed from the store, and then the view was computed anew, which failed over another name: the
+    // caller got that error, and the value was lost.
+    let (site, key) = site_with_visitor().await;
+    let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
+    in_one
+        .modify("count", |count: &mut u32| *count += 1)
+        .unwrap();
+    in_two.set("count", "many").unwrap();
+    two.finish().await.expect_done();
+    assert_eq!(in_one.take::<u32>("n").await.unwrap(), Some(1));
+    assert!(matches!(
+        one.finish().await.0,
+        Err(SessionError::WrongType { .. })
+    ));
+}
+
+#[tokio::test]
 async fn a_late_writer_does_not_bring_a_session_back() {
     let (site, key) = site_with_visitor().await;
     let [(slow, in_slow), (other, in_other)] = two_tabs(&site, &key).await;
