@@ -10,6 +10,7 @@ use crate::commit::Effect;
 use crate::data::{RawJson, SessionData};
 use crate::error::SessionError;
 use crate::field::{Name, NameOf};
+use crate::policy::CLOSURE_TRIES_MAX;
 use crate::session::SessionBase;
 use crate::state::check_limits;
 
@@ -190,7 +191,8 @@ impl SessionBase {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get) and [`set`](Self::set).
+    /// As for [`get`](Self::get) and [`set`](Self::set); [`SessionError::Contended`] when the value is another one whenever
+    /// `change` has run, since it sets the name itself.
     pub fn modify<T>(
         &self,
         name: impl Name<T>,
@@ -209,15 +211,12 @@ impl SessionBase {
                 RawJson::of(&name, &value)
             })
         };
-        loop {
-            let (before, generation) = {
-                let state = self.accessed();
-                (state.view.data.raw(&name).cloned(), state.generation)
-            };
+        for _ in 0..CLOSURE_TRIES_MAX {
+            let before = self.raw(&name);
             // The application's code, so without the lock: if somebody else in this request was faster, once more.
             let value = modifier(before.as_ref())?;
             let mut state = self.0.lock();
-            if state.generation != generation {
+            if state.view.data.raw(&name) != before.as_ref() {
                 continue;
             }
             self.check_room(&state, &name, &value)?;
@@ -225,6 +224,7 @@ impl SessionBase {
             state.note(Entry::Modify { name, modifier });
             return Ok(());
         }
+        Err(SessionError::Contended)
     }
 
     /// Changes the value of `name` and stores it at once; gives what `change` returned for the value that was stored.

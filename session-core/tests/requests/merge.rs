@@ -541,6 +541,39 @@ async fn closures_run_without_a_lock_and_may_panic() {
     assert_eq!(site.stored(&key).await.unwrap().get("n").unwrap(), Some(2));
 }
 
+#[test]
+fn a_closure_that_changes_the_session_itself_ends() {
+    // Whatever changed the session while the closure ran made it run again, also what the closure did: it never
+    // ended.
+    must_end(|| async {
+        let (site, key) = site_with_visitor().await;
+        let request = site.request(Some(&key));
+        let session = request.session().await;
+        let inner = session.clone();
+        session
+            .modify("n", move |n: &mut u32| {
+                *n += 1;
+                inner.set("seen", n).unwrap();
+            })
+            .unwrap();
+        session.reload().await.unwrap();
+        request.finish().await.expect_done();
+        assert_eq!(site.stored(&key).await.unwrap().get("n").unwrap(), Some(2));
+
+        let session = site.request(Some(&key)).session().await;
+        let inner = session.clone();
+        let refused = session.modify("n", move |n: &mut u32| {
+            let more: u32 = inner.get("n").unwrap().unwrap_or(0);
+            inner.set("n", &(more + 1)).unwrap();
+            *n += 1;
+        });
+        assert!(
+            matches!(refused, Err(SessionError::Contended)),
+            "{refused:?}"
+        );
+    });
+}
+
 #[tokio::test]
 async fn a_modification_is_replayed_once_per_conflict_and_applied_once() {
     let (site, key) = site_with_visitor().await;
