@@ -116,6 +116,8 @@ impl fmt::Debug for Entry {
 pub(crate) struct ChangeLog {
     entries: Vec<(EntryId, Entry)>,
     next_id: EntryId,
+    /// What was removed. It may hold closures, and dropping those runs the application's code.
+    discarded: Vec<(EntryId, Entry)>,
 }
 
 /// Names an entry for as long as its request lives.
@@ -141,7 +143,12 @@ impl ChangeLog {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.entries.clear();
+        self.discarded.append(&mut self.entries);
+    }
+
+    /// What was removed since the last call, to be dropped where no lock is held.
+    pub(crate) fn take_discarded(&mut self) -> Vec<(EntryId, Entry)> {
+        std::mem::take(&mut self.discarded)
     }
 
     pub(crate) fn has_log_in(&self) -> bool {
@@ -180,19 +187,28 @@ impl ChangeLog {
         Self {
             entries,
             next_id: self.next_id,
+            discarded: Vec::new(),
         }
     }
 
     /// Forgets what `stored` holds.
     pub(crate) fn remove(&mut self, stored: &Self) {
-        self.entries
-            .retain(|(id, _)| stored.entries.iter().all(|(stored, _)| stored != id));
+        self.discard(|_, (id, _)| stored.entries.iter().any(|(stored, _)| stored == id));
     }
 
     /// Forgets those of `unsure`, whose write may have happened, that must not be done twice.
     pub(crate) fn remove_modifications(&mut self, unsure: &[EntryId]) {
-        self.entries
-            .retain(|(id, entry)| !(unsure.contains(id) && matches!(entry, Entry::Modify { .. })));
+        self.discard(|_, (id, entry)| unsure.contains(id) && matches!(entry, Entry::Modify { .. }));
+    }
+
+    /// Removes the entries that `is_over` chooses by position and content.
+    fn discard(&mut self, mut is_over: impl FnMut(usize, &(EntryId, Entry)) -> bool) {
+        let mut position = 0;
+        let over = self.entries.extract_if(.., |entry| {
+            position += 1;
+            is_over(position - 1, entry)
+        });
+        self.discarded.extend(over);
     }
 
     pub(crate) fn ids(&self) -> Vec<EntryId> {
@@ -234,13 +250,11 @@ impl ChangeLog {
                     .iter()
                     .rposition(|(_, entry)| matches!(entry, Entry::LogIn { .. }))
                     .map_or(0, |at| at + 1);
-                let mut position = 0;
-                self.entries.retain(|(_, entry)| {
-                    position += 1;
-                    position <= after_log_in || entry.name() != Some(name)
+                self.discard(|position, (_, entry)| {
+                    position >= after_log_in && entry.name() == Some(name)
                 });
             }
-            Entry::Clear => self.entries.retain(|(_, entry)| entry.name().is_none()),
+            Entry::Clear => self.discard(|_, (_, entry)| entry.name().is_some()),
             Entry::SetIfAbsent { .. }
             | Entry::Modify { .. }
             | Entry::LogIn { .. }

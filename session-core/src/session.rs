@@ -4,14 +4,14 @@ mod lifetime;
 mod values;
 
 use std::fmt;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use crate::change::{Entry, Selection};
 use crate::commit::Effect;
 use crate::data::RawJson;
 use crate::error::SessionError;
 use crate::key::SessionKey;
-use crate::state::{Shared, State, check_limits};
+use crate::state::{Locked, Shared, State, check_limits};
 
 const TEST_COOKIE_NAME: &str = "testcookie";
 const TEST_COOKIE_VALUE: &str = "worked";
@@ -98,7 +98,7 @@ impl SessionBase {
         })
     }
 
-    fn accessed(&self) -> MutexGuard<'_, State> {
+    fn accessed(&self) -> Locked<'_> {
         let mut state = self.0.lock();
         state.accessed = true;
         state

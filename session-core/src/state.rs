@@ -1,5 +1,6 @@
 //! What one request knows of its session, shared by everything in the request that asks for it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::change::{ChangeLog, Content, Entry, EntryId};
@@ -95,6 +96,33 @@ impl Held {
     }
 }
 
+/// The state under its lock. What is removed from the log is dropped after the lock: it may hold the application's closures.
+pub(crate) struct Locked<'a> {
+    // Fields are dropped in this order.
+    state: MutexGuard<'a, State>,
+    discarded: Vec<(EntryId, Entry)>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.discarded = self.state.log.take_discarded();
+    }
+}
+
 impl Shared {
     pub(crate) fn new(manager: SessionManager, state: State) -> Self {
         Self {
@@ -105,8 +133,11 @@ impl Shared {
     }
 
     /// The state. Never held while the application's code runs, so that a panic can't leave it half changed.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked {
+            state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            discarded: Vec::new(),
+        }
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -574,6 +574,43 @@ fn a_closure_that_changes_the_session_itself_ends() {
     });
 }
 
+struct LooksWhenDropped(SessionBase);
+
+impl Drop for LooksWhenDropped {
+    fn drop(&mut self) {
+        assert!(self.0.len() < 9);
+    }
+}
+
+#[test]
+fn what_a_closure_holds_is_dropped_without_a_lock() {
+    // A change that superseded a closure dropped it, and what it held, under the lock on the state: a destructor that
+    // looked at the session hung for ever.
+    must_end(|| async {
+        let (site, key) = site_with_visitor().await;
+        let leave: [fn(&SessionBase); 3] = [
+            |session| session.set("n", &7).unwrap(),
+            |session| session.clear(),
+            |session| session.flush(),
+        ];
+        for leave in leave {
+            let session = site.request(Some(&key)).session().await;
+            let held = LooksWhenDropped(session.clone());
+            session
+                .modify("n", move |n: &mut u32| *n += u32::from(!held.0.is_empty()))
+                .unwrap();
+            leave(&session);
+        }
+        let request = site.request(Some(&key));
+        let session = request.session().await;
+        let held = LooksWhenDropped(session.clone());
+        session
+            .modify("n", move |n: &mut u32| *n += u32::from(!held.0.is_empty()))
+            .unwrap();
+        request.finish_with_5xx().await.expect_done();
+    });
+}
+
 #[tokio::test]
 async fn a_modification_is_replayed_once_per_conflict_and_applied_once() {
     let (site, key) = site_with_visitor().await;
