@@ -90,11 +90,7 @@ impl Shared {
                     return Ok(answer);
                 }
             };
-            check_limits(
-                content.data.len(),
-                content.data.size(),
-                self.policy().limits(),
-            )?;
+            check_limits(&base.data, content.data.measure(), self.policy().limits())?;
             let write = self.decide(&attempt, &base, &content, is_changed, now);
             let called = Instant::now();
             match self

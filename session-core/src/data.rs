@@ -205,6 +205,11 @@ impl SessionData {
         Some(value)
     }
 
+    /// How many names and bytes there are.
+    pub(crate) fn measure(&self) -> (usize, usize) {
+        (self.len(), self.size())
+    }
+
     /// How many names and bytes there would be with `value` under `name`.
     pub(crate) fn measure_with(&self, name: &str, value: &RawJson) -> (usize, usize) {
         match self.raw(name) {

@@ -127,8 +127,12 @@ impl SessionBase {
 
     /// Refuses a value for which there is no room, before anything is changed.
     fn check_room(&self, state: &State, name: &str, value: &RawJson) -> Result<(), SessionError> {
-        let (names, bytes) = state.view.data.measure_with(name, value);
-        check_limits(names, bytes, self.0.policy().limits())
+        let data = &state.view.data;
+        check_limits(
+            data,
+            data.measure_with(name, value),
+            self.0.policy().limits(),
+        )
     }
 }
 

@@ -215,10 +215,11 @@ impl State {
     }
 }
 
-/// Whether a session of so many names and bytes may be stored.
+/// Whether `before` may become so many names and bytes. What is over a limit already, which was higher once, may stay and
+/// shrink.
 pub(crate) fn check_limits(
-    names: usize,
-    bytes: usize,
+    before: &SessionData,
+    (names, bytes): (usize, usize),
     limits: &Limits,
 ) -> Result<(), SessionError> {
     let Limits {
@@ -226,10 +227,11 @@ pub(crate) fn check_limits(
         data_bytes_max: bytes_max,
         ..
     } = *limits;
-    if names > names_max {
+    let (names_before, bytes_before) = before.measure();
+    if names > names_max && names > names_before {
         return Err(SessionError::TooManyNames { names_max });
     }
-    if bytes > bytes_max {
+    if bytes > bytes_max && bytes > bytes_before {
         return Err(SessionError::DataTooLarge { bytes, bytes_max });
     }
     Ok(())

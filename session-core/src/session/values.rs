@@ -163,7 +163,7 @@ impl SessionBase {
         };
         let mut after = state.view.data.clone();
         all().for_each(|(name, value)| after.set_raw(name, value));
-        check_limits(after.len(), after.size(), self.0.policy().limits())?;
+        check_limits(&state.view.data, after.measure(), self.0.policy().limits())?;
         for (name, value) in all() {
             state.apply(Entry::Set {
                 name: name.to_owned(),

@@ -547,6 +547,42 @@ async fn limits_are_errors_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_session_that_was_within_the_limits_once_can_be_read_moved_and_made_smaller() {
+    // Every commit checked the limits, those of requests that only read included: after one was lowered, whoever had
+    // more was answered by an error, whatever they did.
+    let site = Site::new();
+    let key = site
+        .visitor(|session| {
+            for name in ["a", "b", "c", "d"] {
+                session.set(name, &1).unwrap();
+            }
+        })
+        .await;
+    let mut limits = Limits::default();
+    limits.names_max = 2;
+    let manager = site
+        .manager
+        .clone()
+        .with_policy(Policy::new().with_limits(limits));
+    let site = Site { manager, ..site };
+    let request = site.request(Some(&key));
+    request.session().await;
+    assert_eq!(request.finish().await.word(), "accessed");
+    let request = site.request(Some(&key));
+    request.session().await.remove("a");
+    assert_eq!(request.finish().await.word(), "accessed");
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.log_in("ada").unwrap();
+    assert!(matches!(
+        session.set("e", &1),
+        Err(SessionError::TooManyNames { .. })
+    ));
+    let key = request.finish().await.expect_issued();
+    assert_eq!(site.stored(&key).await.unwrap().keys(), ["b", "c", "d"]);
+}
+
+#[tokio::test]
 async fn merging_cannot_exceed_a_limit_unseen() {
     let mut limits = Limits::default();
     limits.names_max = 2;
