@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{JsonError, SessionError};
-use crate::policy::NESTING_MAX;
+use crate::policy::{NAMES_READ_MAX, NESTING_MAX};
 
 /// Names and raw JSON values, in the order in which they were first set.
 ///
@@ -259,7 +259,7 @@ impl<'de> Visitor<'de> for Entries<'de> {
             };
             data.put(name, RawJson(self.text.slice_ref(value.get())));
             // The session's own limit is checked when it is saved; this one keeps a forged payload's cost linear.
-            if data.len() > 16 * crate::policy::NAMES_MAX {
+            if data.len() > NAMES_READ_MAX {
                 return Err(A::Error::custom("too many names"));
             }
         }

@@ -9,6 +9,9 @@ use crate::key::KeyPolicy;
 pub(crate) const DATA_BYTES_MAX: usize = 1024 * 1024;
 /// Names in one session. Look-ups are linear, which beats hashing for the dozen names that sessions have.
 pub(crate) const NAMES_MAX: usize = 1024;
+/// Names that are read back. A configured limit can't be higher, or sessions would be stored that count as damaged; without
+/// one, a forged payload would cost the square of its names.
+pub(crate) const NAMES_READ_MAX: usize = 16 * NAMES_MAX;
 /// One name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
 /// How deep a value may nest: deeper ones could be stored, but serde_json would refuse to read them back.
@@ -88,7 +91,7 @@ pub enum Reissue {
 pub struct Limits {
     /// Names and raw values together, in bytes. Default 1 MiB.
     pub data_bytes_max: usize,
-    /// Names. Default 1024.
+    /// Names. Default 1024, at most 16,384.
     pub names_max: usize,
     /// One name, in bytes. Default 128.
     pub name_bytes_max: usize,
@@ -186,7 +189,10 @@ impl Policy {
     /// How much a session may hold, and how long its store may take.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Limits {
+            names_max: limits.names_max.min(NAMES_READ_MAX),
+            ..limits
+        };
         self
     }
 

@@ -582,6 +582,15 @@ async fn a_session_that_was_within_the_limits_once_can_be_read_moved_and_made_sm
     assert_eq!(site.stored(&key).await.unwrap().keys(), ["b", "c", "d"]);
 }
 
+#[test]
+fn no_limit_lets_in_more_names_than_are_read_back() {
+    // More names than the JSON codec reads could be stored, and were a damaged session from then on.
+    let mut limits = Limits::default();
+    limits.names_max = usize::MAX;
+    let policy = Policy::new().with_limits(limits);
+    assert_eq!(policy.limits().names_max, 16_384);
+}
+
 #[tokio::test]
 async fn merging_cannot_exceed_a_limit_unseen() {
     let mut limits = Limits::default();
