@@ -201,6 +201,17 @@ impl ChangeLog {
         self.discard(|_, (id, entry)| unsure.contains(id) && matches!(entry, Entry::Modify { .. }));
     }
 
+    /// The record of the owner `gone` is no more, so that a log-in can't tell any longer that it is another's: what it would
+    /// have flushed goes now.
+    pub(crate) fn forget_what_was_for(&mut self, gone: Option<&Owner>) {
+        let Some(gone) = gone else { return };
+        let is_another =
+            |entry: &Entry| matches!(entry, Entry::LogIn { owner, .. } if owner != gone);
+        if let Some(log_in) = self.entries.iter().position(|(_, entry)| is_another(entry)) {
+            self.discard(|position, _| position < log_in);
+        }
+    }
+
     /// Removes the entries that `is_over` chooses by position and content.
     fn discard(&mut self, mut is_over: impl FnMut(usize, &(EntryId, Entry)) -> bool) {
         let mut position = 0;

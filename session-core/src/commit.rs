@@ -430,7 +430,8 @@ impl Shared {
         }
         let mut state = self.lock();
         if state.epoch == attempt.epoch {
-            state.held = None;
+            let gone = state.held.take().and_then(|held| held.base.owner);
+            state.log.forget_what_was_for(gone.as_ref());
             state.generation += 1;
         }
         Ok(())

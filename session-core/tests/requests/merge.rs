@@ -240,6 +240,33 @@ async fn whoever_logs_in_while_the_session_ends_gets_a_fresh_one() {
 }
 
 #[tokio::test]
+async fn what_was_written_for_one_owner_is_not_handed_to_the_next_when_the_session_ends() {
+    // A log-in flushes what belongs to another owner. When that owner's session ended at the same moment, there was
+    // nobody left to compare with, and what the request had written before the log-in went into the new owner's
+    // session.
+    let site = Site::new();
+    let bob = site
+        .visitor(|session| {
+            session.log_in("bob").unwrap();
+            session.set("address", "Bob's house").unwrap();
+        })
+        .await;
+    let [(ada, in_ada), (other, in_other)] = two_tabs(&site, &bob).await;
+    let address: String = in_ada.get("address").unwrap().unwrap();
+    in_ada.set("ship_to", &address).unwrap();
+    in_ada.set_label("Bob's phone").unwrap();
+    in_ada.log_in("ada").unwrap();
+    in_ada.set("mine", &1).unwrap();
+    in_other.flush();
+    other.finish().await.expect_done();
+    let key = ada.finish().await.expect_issued();
+    let session = site.stored(&key).await.unwrap();
+    assert_eq!(session.owner(), Some(Owner::from("ada")));
+    assert_eq!(session.keys(), ["mine"], "ada was given something of bob's");
+    assert_eq!(session.label(), None);
+}
+
+#[tokio::test]
 async fn a_log_in_meets_a_session_that_somebody_else_took_meanwhile() {
     let (site, key) = site_with_visitor().await;
     let [(ada, in_ada), (bob, in_bob)] = two_tabs(&site, &key).await;
