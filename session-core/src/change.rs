@@ -196,6 +196,11 @@ impl ChangeLog {
         self.discard(|_, (id, _)| stored.entries.iter().any(|(stored, _)| stored == id));
     }
 
+    /// Forgets the entries with these names.
+    pub(crate) fn forget(&mut self, stored: &[EntryId]) {
+        self.discard(|_, (id, _)| stored.contains(id));
+    }
+
     /// Forgets those of `unsure`, whose write may have happened, that must not be done twice.
     pub(crate) fn remove_modifications(&mut self, unsure: &[EntryId]) {
         self.discard(|_, (id, entry)| unsure.contains(id) && matches!(entry, Entry::Modify { .. }));

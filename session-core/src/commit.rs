@@ -13,7 +13,7 @@ use crate::key::{SessionKey, StoreKey};
 use crate::payload::Payload;
 use crate::policy::{Reissue, Renewal};
 use crate::record::{Change, ExpiryChange, NewRecord, Saved, Version};
-use crate::state::{Held, Phase, Shared, check_limits};
+use crate::state::{Doubt, Held, Phase, Shared, check_limits};
 use crate::store::StoreError;
 
 /// What an operation that commits at once did to the content.
@@ -83,10 +83,8 @@ impl Shared {
                 Effect::Plain(answer) => (answer, false),
                 Effect::Changed(answer) => (answer, true),
                 Effect::Refused(answer) => {
-                    if conflicts > 0 {
-                        // It was refused for what another request has stored.
-                        self.refresh_view();
-                    }
+                    // It was refused for what is stored, which may be newer than what is shown.
+                    self.refresh_view();
                     return Ok(answer);
                 }
             };
@@ -158,22 +156,55 @@ impl Shared {
     }
 
     /// After a write of which nobody knows whether it happened: what is harmless to do twice stays pending, the
-    /// application's closures don't, and the record is read anew.
+    /// application's closures don't, and the record is read anew, under its new key if it has moved.
     async fn settle_doubt(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
-        {
+        let doubt = {
             let mut state = self.lock();
-            let Some(in_doubt) = state.in_doubt.clone() else {
+            let Some(doubt) = state.in_doubt.clone() else {
                 return Ok(());
             };
-            state.log.remove_modifications(&in_doubt);
-            if state.log.is_empty() && !state.cycle {
+            state.log.remove_modifications(&doubt.entries);
+            if state.log.is_empty() && !state.cycle && doubt.moved_to.is_none() {
                 return Ok(());
             }
-        }
+            doubt
+        };
         let attempt = self.attempt(Selection::All);
-        self.rebase(&attempt, deadline).await?;
+        if !self.follow_the_move(&attempt, &doubt, deadline).await? {
+            self.rebase(&attempt, deadline).await?;
+        }
         self.lock().in_doubt = None;
         Ok(())
+    }
+
+    /// Whether a rotation without an answer has happened. The client then has to be told of the new key, since its own is
+    /// dead. As long as the old record lives, the new one may be half of a rotation, which nobody must be given.
+    async fn follow_the_move(
+        &self,
+        attempt: &Attempt,
+        doubt: &Doubt,
+        deadline: &mut Deadline,
+    ) -> Result<bool, SessionError> {
+        let (Some(held), Some((moved_to, _)), false) =
+            (&attempt.held, &doubt.moved_to, attempt.headers_sent)
+        else {
+            return Ok(false);
+        };
+        if self.manager.load_held(&held.key, deadline).await?.is_some() {
+            return Ok(false);
+        }
+        let Some(moved) = self.manager.load_held(moved_to, deadline).await? else {
+            return Ok(false);
+        };
+        let mut state = self.lock();
+        if state.epoch == attempt.epoch {
+            state.held = Some(moved);
+            state.log.forget(&doubt.entries);
+            state.cycle = false;
+            state.issue = true;
+            state.generation += 1;
+        }
+        Ok(true)
     }
 
     fn attempt(&self, selection: Selection<'_>) -> Attempt {
@@ -285,7 +316,7 @@ impl Shared {
                 }
                 let change = self.change(&content, &held.store_key, expiry);
                 let call = store.save(&held.store_key, &held.version, change, now);
-                let saved = self.unsure("save", attempt, deadline, call).await?;
+                let saved = self.unsure("save", attempt, None, deadline, call).await?;
                 let (key, store_key) = (Arc::clone(&held.key), held.store_key.clone());
                 Ok(Some(written(
                     saved,
@@ -302,7 +333,10 @@ impl Shared {
                 let (key, store_key) = self.new_key()?;
                 let change = self.change(&content, &store_key, expiry);
                 let call = store.rotate(&held.store_key, &held.version, &store_key, change, now);
-                let saved = self.unsure("rotate", attempt, deadline, call).await?;
+                let moved_to = Some((Arc::clone(&key), store_key.clone()));
+                let saved = self
+                    .unsure("rotate", attempt, moved_to, deadline, call)
+                    .await?;
                 Ok(Some(written(
                     saved, held, key, store_key, content, expiry, true,
                 )))
@@ -329,10 +363,14 @@ impl Shared {
         &self,
         operation: &'static str,
         attempt: &Attempt,
+        moved_to: Option<(Arc<SessionKey>, StoreKey)>,
         deadline: &mut Deadline,
         call: impl Future<Output = Result<Saved, StoreError>>,
     ) -> Result<Saved, SessionError> {
-        self.lock().in_doubt = Some(attempt.batch.ids());
+        self.lock().in_doubt = Some(Doubt {
+            entries: attempt.batch.ids(),
+            moved_to,
+        });
         let saved = deadline.call(operation, call).await;
         if !matches!(
             saved,
@@ -441,13 +479,8 @@ impl Shared {
     pub(crate) async fn reload(&self) -> Result<(), SessionError> {
         let _turn = self.turn.lock().await;
         let mut deadline = Deadline::new(self.policy().limits());
+        self.settle_doubt(&mut deadline).await?;
         let attempt = self.attempt(Selection::All);
-        {
-            let mut state = self.lock();
-            if let Some(in_doubt) = state.in_doubt.take() {
-                state.log.remove_modifications(&in_doubt);
-            }
-        }
         self.rebase(&attempt, &mut deadline).await?;
         self.refresh_view();
         Ok(())

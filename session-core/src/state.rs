@@ -40,8 +40,7 @@ pub(crate) struct State {
     pub(crate) accessed: bool,
     pub(crate) modified: bool,
     pub(crate) headers_sent: bool,
-    /// The entries of a write of which nobody knows whether it happened.
-    pub(crate) in_doubt: Option<Vec<EntryId>>,
+    pub(crate) in_doubt: Option<Doubt>,
     /// Grows with every change of the view, so that a closure that ran without the lock can tell.
     pub(crate) generation: u64,
     /// Grows when the held session is let go, so that a write that was under way can tell.
@@ -55,6 +54,14 @@ pub(crate) enum Phase {
     /// Asked for, and not loaded: under way, or failed.
     Asked,
     Loaded,
+}
+
+/// A write of which nobody knows whether it happened.
+#[derive(Clone)]
+pub(crate) struct Doubt {
+    pub(crate) entries: Vec<EntryId>,
+    /// The key to which the record was to be moved.
+    pub(crate) moved_to: Option<(Arc<SessionKey>, StoreKey)>,
 }
 
 /// A record that exists, as far as this request knows.
@@ -206,7 +213,9 @@ impl State {
         self.log.clear();
         self.cycle = false;
         self.issue = false;
-        self.in_doubt = None;
+        if let Some((_, store_key)) = self.in_doubt.take().and_then(|doubt| doubt.moved_to) {
+            self.ended.push(store_key);
+        }
         self.epoch += 1;
         self.show(Content::default());
         self.accessed = true;

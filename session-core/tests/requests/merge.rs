@@ -461,6 +461,61 @@ async fn a_save_that_was_dropped_is_not_done_twice() {
 }
 
 #[tokio::test]
+async fn a_key_that_changed_although_the_answer_was_lost_is_told_to_the_client() {
+    // The new key was known to nobody but the request, which asked for the old record, found it gone, and reported
+    // that somebody had ended the session. It lived on under a key that no client had, and its visitor was logged
+    // out.
+    for is_log_in in [false, true] {
+        let (site, key) = site_with_visitor().await;
+        let request = site.request(Some(&key));
+        let session = request.session().await;
+        session.modify("n", |n: &mut u32| *n += 1).unwrap();
+        if is_log_in {
+            session.log_in("ada").unwrap();
+        } else {
+            session.cycle_key();
+        }
+        site.store.lose_answer(Operation::Rotate);
+        assert!(session.save().await.unwrap_err().is_unavailable());
+        let new = request.finish_with_5xx().await.expect_issued();
+        assert!(site.stored(&key).await.is_none());
+        assert_eq!(site.stored(&new).await.unwrap().get("n").unwrap(), Some(2));
+        assert_eq!(site.store.inner().inner().len(), 1, "an orphan is left");
+    }
+}
+
+#[tokio::test]
+async fn a_log_out_after_a_key_change_whose_answer_was_lost_leaves_nothing() {
+    // Only the record under the old key was deleted; the moved one lived on.
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.cycle_key();
+    site.store.lose_answer(Operation::Rotate);
+    session.save().await.unwrap_err();
+    session.log_out();
+    assert_eq!(request.finish().await.word(), "revoke");
+    assert!(
+        site.store.inner().inner().is_empty(),
+        "the session lives on"
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_did_not_change_although_nobody_answered_is_changed_by_the_next_save() {
+    // The other half of the above: the rotation did not happen.
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.cycle_key();
+    site.store.refuse(Operation::Rotate);
+    session.save().await.unwrap_err();
+    let new = request.finish().await.expect_issued();
+    assert!(site.stored(&key).await.is_none());
+    assert_eq!(site.stored(&new).await.unwrap().get("n").unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn a_session_that_is_flushed_while_it_is_saved_is_gone() {
     for operation in [Operation::Save, Operation::Rotate] {
         let (site, key) = site_with_visitor().await;
