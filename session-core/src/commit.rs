@@ -64,8 +64,8 @@ impl Shared {
         selection: Selection<'_>,
         mut operation: impl FnMut(&mut Content) -> Result<Effect<R>, SessionError> + Send,
     ) -> Result<R, SessionError> {
-        let _turn = self.turn.lock().await;
         let mut deadline = Deadline::new(self.policy().limits());
+        let _turn = self.take_turn(&mut deadline).await?;
         self.delete_ended(&mut deadline).await?;
         self.settle_doubt(&mut deadline).await?;
         let mut conflicts = 0;
@@ -477,8 +477,8 @@ impl Shared {
 
     /// Reads the record anew and keeps what is pending.
     pub(crate) async fn reload(&self) -> Result<(), SessionError> {
-        let _turn = self.turn.lock().await;
         let mut deadline = Deadline::new(self.policy().limits());
+        let _turn = self.take_turn(&mut deadline).await?;
         self.settle_doubt(&mut deadline).await?;
         let attempt = self.attempt(Selection::All);
         self.rebase(&attempt, &mut deadline).await?;

@@ -16,7 +16,8 @@ impl Shared {
         if self.lock().phase == Phase::Loaded {
             return Ok(());
         }
-        let _turn = self.turn.lock().await;
+        let mut deadline = Deadline::new(self.policy().limits());
+        let _turn = self.take_turn(&mut deadline).await?;
         let candidates = {
             let mut state = self.lock();
             if state.phase == Phase::Loaded {
@@ -29,7 +30,7 @@ impl Shared {
                 .map(|key| Arc::new(key.duplicate()))
                 .collect::<Vec<_>>()
         };
-        let held = self.manager.find(&candidates).await?;
+        let held = self.manager.find(&candidates, &mut deadline).await?;
         let mut state = self.lock();
         // A log-out that did not wait for the record has ended the session meanwhile.
         if state.phase == Phase::Asked {
@@ -48,7 +49,11 @@ impl Shared {
 impl SessionManager {
     /// The one live session among `candidates`. Several live ones are none: somebody set a cookie beside the visitor's,
     /// and there is no telling which is which.
-    async fn find(&self, candidates: &[Arc<SessionKey>]) -> Result<Option<Held>, SessionError> {
+    async fn find(
+        &self,
+        candidates: &[Arc<SessionKey>],
+        deadline: &mut Deadline,
+    ) -> Result<Option<Held>, SessionError> {
         let limit = self.policy().limits().candidates_max;
         if candidates.len() > limit {
             tracing::warn!(
@@ -58,10 +63,9 @@ impl SessionManager {
             );
             return Ok(None);
         }
-        let mut deadline = Deadline::new(self.policy().limits());
         let mut found = None;
         for key in candidates {
-            let Some(held) = self.load_held(key, &mut deadline).await? else {
+            let Some(held) = self.load_held(key, deadline).await? else {
                 continue;
             };
             if found.replace(held).is_some() {

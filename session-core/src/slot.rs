@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::change::Selection;
 use crate::commit::Effect;
+use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::expiry::Terms;
 use crate::key::SessionKey;
@@ -132,8 +133,9 @@ impl SessionSlot {
             .store(Selection::All, |_| Ok(Effect::Plain(())))
             .await?;
         // A task of the request may be storing something at this moment. What it creates is still told; what is created
-        // from here on could not be.
-        let _turn = self.0.turn.lock().await;
+        // from here on could not be. If it takes too long, what the commit has stored is told all the same.
+        let mut deadline = Deadline::new(self.0.policy().limits());
+        let _turn = self.0.take_turn(&mut deadline).await.ok();
         self.close();
         Ok(self.outcome(is_asked))
     }

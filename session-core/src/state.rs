@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::change::{ChangeLog, Content, Entry, EntryId};
 use crate::clock::Timestamp;
 use crate::data::SessionData;
+use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
@@ -17,7 +18,7 @@ pub(crate) struct Shared {
     pub(crate) manager: SessionManager,
     state: Mutex<State>,
     /// Held by whoever talks to the store for this request, so that one write is under way at a time.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -145,6 +146,17 @@ impl Shared {
             state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
             discarded: Vec::new(),
         }
+    }
+
+    /// Waits for this request's other calls. Not for ever: one of them may be a future that somebody holds and never polls.
+    pub(crate) async fn take_turn(
+        &self,
+        deadline: &mut Deadline,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, SessionError> {
+        let turn = deadline.call("finish an earlier call of the same request", async {
+            Ok(self.turn.lock().await)
+        });
+        Ok(turn.await?)
     }
 
     pub(crate) fn policy(&self) -> &Policy {

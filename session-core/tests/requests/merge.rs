@@ -515,6 +515,36 @@ async fn a_key_that_did_not_change_although_nobody_answered_is_changed_by_the_ne
     assert_eq!(site.stored(&new).await.unwrap().get("n").unwrap(), Some(1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_polls_does_not_keep_others_waiting_for_ever() {
+    // Calls of one request wait for one another without a limit, and a future that is held and no longer polled, as
+    // in a branch of `select!`, kept its turn: the commit never ended.
+    let (site, key) = site_with_visitor().await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    session.set("n", &2).unwrap();
+    let gate = site.store.hold(Operation::Save);
+    let mut first = Box::pin(session.save());
+    tokio::select! {
+        biased;
+        saved = &mut first => panic!("the gate did not hold: {saved:?}"),
+        () = gate.reached() => {}
+    }
+    let second = tokio::time::timeout(Duration::from_secs(60), session.save()).await;
+    let error = second.expect("it waits for ever").unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    let commit = tokio::time::timeout(Duration::from_secs(60), request.finish()).await;
+    assert!(
+        commit
+            .expect("it waits for ever")
+            .0
+            .unwrap_err()
+            .is_unavailable()
+    );
+    gate.release();
+    first.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_session_that_is_flushed_while_it_is_saved_is_gone() {
     for operation in [Operation::Save, Operation::Rotate] {
