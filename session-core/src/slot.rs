@@ -112,16 +112,25 @@ impl SessionSlot {
     }
 
     async fn commit_open(&self, completion: Completion) -> Result<Outcome, SessionError> {
-        let is_asked = self.0.is_asked();
-        if !is_asked {
-            let renews = self.0.renews_unasked() && !self.0.lock().candidates.is_empty();
-            if !renews {
-                return Ok(Outcome::Untouched);
+        let is_asked = {
+            let mut state = self.0.lock();
+            // A task that loads the session from here on must not store under a key that nobody is told of, and so the slot
+            // is closed by the same look that finds nothing to store.
+            match state.phase {
+                Phase::Unasked if !self.0.renews_unasked() || state.candidates.is_empty() => {
+                    state.headers_sent = true;
+                    return Ok(Outcome::Untouched);
+                }
+                // It could not be loaded, and the application answered all the same.
+                Phase::Asked => {
+                    state.headers_sent = true;
+                    return Ok(Outcome::Accessed);
+                }
+                phase => phase != Phase::Unasked,
             }
+        };
+        if !is_asked {
             self.0.ensure_loaded().await?;
-        } else if self.0.lock().phase != Phase::Loaded {
-            // It could not be loaded, and the application answered all the same.
-            return Ok(Outcome::Accessed);
         }
         if completion == Completion::ServerError {
             let mut state = self.0.lock();
