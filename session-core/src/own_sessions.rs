@@ -10,7 +10,7 @@ use crate::manager::SessionManager;
 use crate::owner::Owner;
 use crate::policy::OWN_SESSIONS_MAX;
 use crate::session::SessionBase;
-use crate::store::{EndScope, OwnerIndex, Page, Record};
+use crate::store::{EndScope, OwnerIndex, Page, Record, StoreError};
 
 /// One of an owner's sessions, as a list may show it.
 #[derive(Clone)]
@@ -97,11 +97,11 @@ impl SessionBase {
             return Ok(false);
         };
         let is_current = current.as_ref() == Some(&key);
-        let ended = self.end_scope(&owner, EndScope::One(key)).await?;
-        if is_current {
+        let ended = self.end_scope(&owner, EndScope::One(key)).await;
+        if is_current && is_over(&ended) {
             self.0.lock().let_go();
         }
-        Ok(ended > 0)
+        Ok(ended? > 0)
     }
 
     /// Ends the owner's other sessions, now, and says how many.
@@ -130,9 +130,11 @@ impl SessionBase {
     /// Some have ended. Ending again is harmless.
     pub async fn end_all(&self) -> Result<u64, SessionError> {
         let (owner, _) = self.owner_and_key()?;
-        let ended = self.end_scope(&owner, EndScope::All).await?;
-        self.flush();
-        Ok(ended)
+        let ended = self.end_scope(&owner, EndScope::All).await;
+        if is_over(&ended) {
+            self.flush();
+        }
+        ended
     }
 
     async fn end_scope(&self, owner: &Owner, scope: EndScope) -> Result<u64, SessionError> {
@@ -152,6 +154,14 @@ impl SessionBase {
             state.held.as_ref().map(|held| held.store_key.clone()),
         ))
     }
+}
+
+/// Whether the sessions have ended, although a copy of them may still be read for a while.
+fn is_over(ended: &Result<u64, SessionError>) -> bool {
+    matches!(
+        ended,
+        Ok(_) | Err(SessionError::Store(StoreError::DeletedWithin { .. }))
+    )
 }
 
 impl SessionManager {

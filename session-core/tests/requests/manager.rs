@@ -849,6 +849,20 @@ async fn deleted_within_a_bound_is_said_and_the_key_is_forgotten() {
 }
 
 #[tokio::test]
+async fn all_sessions_deleted_within_a_bound_include_this_one() {
+    // The rows were gone, this session's included, and its client kept the key.
+    let site = Site::new();
+    let key = site.visitor(|session| session.log_in("ada").unwrap()).await;
+    let request = site.request(Some(&key));
+    site.store.refuse_with(Operation::End, || {
+        StoreError::deleted_within("a cached store", Duration::from_secs(60))
+    });
+    let error = request.session().await.end_all().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert_eq!(request.finish_with_5xx().await.word(), "revoke");
+}
+
+#[tokio::test]
 async fn a_damaged_session_can_be_logged_out_of() {
     let (site, live) = site_with_visitor().await;
     site.store.refuse_with(Operation::Delete, || {
