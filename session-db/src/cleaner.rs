@@ -7,7 +7,7 @@ use session_core::{Clock, SystemClock};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::runner::random;
+use crate::runner::{fraction, random};
 use crate::store::DbStore;
 
 /// The task of [`DbStore::spawn_clear_expired`]. Dropping it ends the task, and so does [`stop`](Self::stop), which waits
@@ -64,19 +64,12 @@ async fn clear_now_and_then(store: &DbStore, every: Duration) {
 
 /// Within the first quarter: a program that is restarted often clears, too, and many that start at once don't meet.
 fn first_wait(every: Duration, random: u64) -> Duration {
-    part(every / 4, random)
+    (every / 4).mul_f64(fraction(random))
 }
 
 /// From three quarters of `every` to five.
 fn next_wait(every: Duration, random: u64) -> Duration {
-    (every - every / 4).saturating_add(part(every / 2, random))
-}
-
-/// A random part of `whole`.
-fn part(whole: Duration, random: u64) -> Duration {
-    // The upper half of the number as a fraction.
-    let fraction = u32::try_from(random >> 32).unwrap_or(u32::MAX);
-    whole.mul_f64(f64::from(fraction) / f64::from(u32::MAX))
+    (every - every / 4).saturating_add((every / 2).mul_f64(fraction(random)))
 }
 
 #[cfg(test)]

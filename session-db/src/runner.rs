@@ -55,18 +55,19 @@ impl<D: Dialect> Runner<D> {
         let mut was_lost = false;
         let mut tries = 1;
         loop {
+            let start = Instant::now();
             let failure = match self.attempt(&call, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             match failure.kind {
-                // It did not happen.
-                Kind::Undone if tries < TRIES_MAX => {
-                    let pause = pause(tries);
-                    if Instant::now() + pause >= deadline {
-                        return Err(failure);
-                    }
-                    sleep(pause).await;
+                // It did not happen. Where the database has waited for long, another wait would be cut off by the deadline,
+                // in the middle, and its answer lost.
+                Kind::Undone
+                    if tries < TRIES_MAX
+                        && Instant::now() + pause_max(tries) + start.elapsed() < deadline =>
+                {
+                    sleep(pause_max(tries).mul_f64(fraction(random()))).await;
                     tries += 1;
                 }
                 // It may have happened.
@@ -222,15 +223,21 @@ impl Wariness {
     }
 }
 
-/// How long to wait before the next try: grows from some milliseconds, and differs between those who met.
-fn pause(tries: u32) -> Duration {
-    let most_us = 4_000_u64 << tries.min(6);
-    Duration::from_micros(random() % most_us)
+/// The longest pause before the next try: grows from some milliseconds to a quarter of a second. Those who met wait a random
+/// part of it each.
+fn pause_max(tries: u32) -> Duration {
+    Duration::from_millis(4 << tries.min(6))
 }
 
 /// A number that does not come twice, from the seed of the standard library's hasher.
 pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
+}
+
+/// A random number as a fraction of one.
+pub(crate) fn fraction(random: u64) -> f64 {
+    // The upper half of the bits are enough.
+    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod children;
+
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::process::Command;
 
 use session_core::store::{
-    Change, ExpiryChange, NewRecord, Payload, Record, SessionStore, StoreKey, Timestamp,
+    Change, EndScope, ExpiryChange, NewRecord, Payload, Record, Saved, SessionStore, StoreError,
+    StoreKey, Timestamp,
 };
 use session_db::{DbStore, DbStoreConfig, TableName};
 
@@ -64,6 +67,22 @@ impl Server {
         }
         cannot_run(test, &format!("{variable} names no server"));
         None
+    }
+
+    /// The same server again; of a file, another name for it.
+    pub(crate) fn same(&self) -> Self {
+        Self {
+            name: self.name,
+            url: self.url.clone(),
+            folder: None,
+        }
+    }
+
+    /// The server's URL for another role.
+    pub(crate) fn url_of(&self, role: &str, password: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").expect("a server's URL");
+        let (_, host) = rest.split_once('@').expect("a URL with a role");
+        format!("{scheme}://{role}:{password}@{host}")
     }
 
     /// A store in a table of its own.
@@ -120,6 +139,55 @@ pub(crate) async fn load(store: &DbStore, key: &StoreKey) -> Option<Record> {
         .load(key, NOW)
         .await
         .expect("a record that can be read")
+}
+
+/// Every operation of a store, once or twice.
+pub(crate) async fn do_everything(store: &DbStore) {
+    let owner = session_core::Owner::from("ada");
+    let index = store.owner_index().expect("there is one");
+    let version = store.create(&key(1), new_of("ada"), NOW).await.unwrap();
+    let taken = store.create(&key(1), new("other"), NOW).await;
+    assert!(
+        matches!(taken, Err(StoreError::KeyTaken { .. })),
+        "{taken:?}"
+    );
+    store.create(&key(1), new_of("ada"), LATER).await.unwrap();
+    store.delete(&key(1)).await.unwrap();
+    let version_of_the_dead = version;
+    let version = store.create(&key(1), new_of("ada"), NOW).await.unwrap();
+    let saved = store
+        .save(&key(1), &version_of_the_dead, change("x"), NOW)
+        .await;
+    assert_eq!(saved.unwrap(), Saved::Conflict);
+    let mut owned = change("saved");
+    owned.owner = Some(owner.clone());
+    let saved = store.save(&key(1), &version, owned.clone(), NOW).await;
+    let Ok(Saved::Stored(version)) = saved else {
+        panic!("{saved:?}");
+    };
+    let later = Timestamp::from_secs(LATER.as_secs() + 1);
+    assert!(store.touch(&key(1), later, NOW).await.unwrap());
+    // Onto an expired record.
+    store.create(&key(2), new("old"), NOW).await.unwrap();
+    let rotated = store.rotate(&key(1), &version, &key(2), owned, LATER).await;
+    assert!(matches!(rotated, Ok(Saved::Stored(_))), "{rotated:?}");
+    let page = session_core::store::Page::first(10);
+    let listed = index.sessions_of(&owner, page.clone(), NOW).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let scan = store.scan().expect("there is one");
+    assert_eq!(scan.page(page).await.unwrap().len(), 1);
+    for (number, scope) in [
+        (3, EndScope::One(key(3))),
+        (4, EndScope::AllExcept(key(2))),
+        (5, EndScope::All),
+    ] {
+        let made = store.create(&key(number), new_of("ada"), NOW).await;
+        assert!(made.is_ok(), "{made:?}");
+        let ended = index.end(&owner, scope).await.unwrap();
+        assert_eq!(ended, if number == 5 { 2 } else { 1 });
+    }
+    store.create(&key(6), new("x"), NOW).await.unwrap();
+    assert_eq!(store.clear_expired(LATER, &mut |_| {}).await.unwrap(), 1);
 }
 
 /// Everything that a log may get to see of an error.

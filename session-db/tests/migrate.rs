@@ -1,0 +1,365 @@
+//! How the table comes to be: by ten processes at once, by people's own migrations, beside tables of others; and what
+//! `check` says of one that is not as it must be.
+#![cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+
+#[cfg(test)]
+mod support;
+
+use session_core::store::{SessionStore, StoreError};
+use session_db::{
+    DbPool, DbStore, DbStoreConfig, Error, MIGRATION_MYSQL, MIGRATION_POSTGRES, MIGRATION_SQLITE,
+    TableName, sqlx,
+};
+use support::{NOW, Server, block_on, key, load, new, new_table, role, text, this_test_as};
+
+/// Runs SQL beside the store, on its pool.
+#[cfg(test)]
+async fn execute(store: &DbStore, sql: &str) {
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    let done = match store.pool() {
+        DbPool::Sqlite(pool) => sqlx::raw_sql(sql).execute(&pool).await.map(drop),
+        DbPool::Postgres(pool) => sqlx::raw_sql(sql).execute(&pool).await.map(drop),
+        DbPool::MySql(pool) => sqlx::raw_sql(sql).execute(&pool).await.map(drop),
+        other => panic!("{other:?} is new"),
+    };
+    done.expect("the test's own SQL is fine");
+}
+
+/// What `check` finds.
+#[cfg(test)]
+async fn findings(store: &DbStore) -> Vec<String> {
+    match store.check().await {
+        Ok(()) => Vec::new(),
+        Err(Error::NotReady { findings, .. }) => findings,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+fn assert_finding(findings: &[String], part: &str) {
+    assert!(
+        findings.iter().any(|finding| finding.contains(part)),
+        "nothing about {part:?} in {findings:#?}"
+    );
+}
+
+#[test]
+fn ten_processes_migrate_at_once() {
+    const TEST: &str = "ten_processes_migrate_at_once";
+    if let Some(role) = role() {
+        // In a child: the whole start of a program.
+        let (url, table) = role.split_once(' ').expect("the parent says both");
+        return block_on(async {
+            let config = DbStoreConfig::new().with_table(TableName::parse(table).unwrap());
+            let store = config.connect(url).await.expect("the server answers");
+            store.migrate().await.expect("another was faster, or not");
+            store.check().await.expect("all is in place");
+            let number = u64::from(std::process::id());
+            store.create(&key(number), new("here"), NOW).await.unwrap();
+        });
+    }
+    for server in Server::all(TEST) {
+        // Three times, each a new table, and on SQLite a new file.
+        for _ in 0..3 {
+            let server = match server.name {
+                "sqlite" => Server::sqlite(),
+                _ => server.same(),
+            };
+            let table = new_table();
+            let role = format!("{} {table}", server.url);
+            let start = || this_test_as(TEST, &role).spawn().expect("a child");
+            let children: Vec<_> = (0..10).map(|_| start()).collect();
+            for mut child in children {
+                let status = child.wait().expect("it is ours");
+                assert!(
+                    status.success(),
+                    "{}: one of ten processes could not start",
+                    server.name
+                );
+            }
+            block_on(async {
+                let store = server.store_in(&table).await;
+                let scan = store.scan().expect("there is one");
+                let page = scan.page(session_core::store::Page::first(100)).await;
+                assert_eq!(page.unwrap().len(), 10, "{}", server.name);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_missing_table_says_what_to_do() {
+    for server in Server::all("a_missing_table_says_what_to_do") {
+        block_on(async {
+            let config = server.config(&new_table());
+            let store = config.connect(&server.url).await.unwrap();
+            let error = store.load(&key(1), NOW).await.unwrap_err();
+            assert!(
+                matches!(error, StoreError::Misconfigured { .. }),
+                "{}: {error:?}",
+                server.name
+            );
+            assert!(error.to_string().contains("run migrate()"), "{error}");
+            let error = store.create(&key(1), new("x"), NOW).await.unwrap_err();
+            assert!(error.to_string().contains("run migrate()"), "{error}");
+            assert_finding(&findings(&store).await, "run migrate()");
+
+            store.migrate().await.unwrap();
+            store.migrate().await.expect("again, it does nothing");
+            assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
+            store.create(&key(1), new("x"), NOW).await.unwrap();
+            store.migrate().await.unwrap();
+            let record = load(&store, &key(1)).await.expect("it was stored");
+            assert_eq!(text(&record), "x", "migrating again lost a session");
+        });
+    }
+}
+
+#[test]
+fn the_public_texts_make_the_same_table() {
+    for server in Server::all("the_public_texts_make_the_same_table") {
+        block_on(async {
+            let text = match server.name {
+                "sqlite" => MIGRATION_SQLITE,
+                "postgres" => MIGRATION_POSTGRES,
+                _ => MIGRATION_MYSQL,
+            };
+            let store = DbStore::connect(&server.url).await.unwrap();
+            assert_eq!(store.migration_sql(), text);
+            execute(&store, text).await;
+            assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
+            execute(&store, "DROP TABLE web_sessions").await;
+        });
+    }
+}
+
+#[test]
+fn schemas_are_made_only_if_that_is_asked_for() {
+    for server in [
+        Server::postgres("schemas_are_made_only_if_that_is_asked_for"),
+        Server::mariadb("schemas_are_made_only_if_that_is_asked_for"),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        block_on(async {
+            let schema = new_table();
+            let table = format!("{schema}.Visits");
+            let store = server.config(&table).connect(&server.url).await.unwrap();
+            assert!(store.migrate().await.is_err(), "a schema was made unasked");
+            let config = server.config(&table).with_schema_creation();
+            let store = config.connect(&server.url).await.unwrap();
+            store.migrate().await.unwrap();
+            assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
+            store.create(&key(1), new("x"), NOW).await.unwrap();
+            assert!(load(&store, &key(1)).await.is_some());
+            match server.name {
+                "postgres" => execute(&store, &format!("DROP SCHEMA {schema} CASCADE")).await,
+                _ => execute(&store, &format!("DROP DATABASE {schema}")).await,
+            }
+        });
+    }
+    block_on(async {
+        let server = Server::sqlite();
+        let store = server
+            .config("auth.visits")
+            .connect(&server.url)
+            .await
+            .unwrap();
+        assert!(store.migrate().await.is_err());
+        assert_finding(&findings(&store).await, "SQLite has no schemas");
+    });
+}
+
+#[test]
+fn anothers_table_is_neither_taken_nor_touched() {
+    for server in Server::all("anothers_table_is_neither_taken_nor_touched") {
+        block_on(async {
+            let table = new_table();
+            let store = server.config(&table).connect(&server.url).await.unwrap();
+            let make = format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY, owner INTEGER)");
+            execute(&store, &make).await;
+            assert!(
+                store.migrate().await.is_err(),
+                "{}: a table of another's was taken for ours",
+                server.name
+            );
+            let found = findings(&store).await;
+            assert_finding(&found, "the column session_key");
+            assert_finding(&found, "the column payload");
+            assert_finding(&found, "the column owner is");
+            let error = store.load(&key(1), NOW).await.unwrap_err();
+            assert!(error.to_string().contains("check()"), "{error}");
+            execute(&store, &format!("INSERT INTO {table} VALUES (1, 2)")).await;
+        });
+    }
+}
+
+#[test]
+fn check_names_a_missing_index_and_a_wrong_type() {
+    for server in Server::all("check_names_a_missing_index_and_a_wrong_type") {
+        block_on(async {
+            let table = new_table();
+            let store = server.store_in(&table).await;
+            let drop_index = match server.name {
+                "mariadb" => format!("DROP INDEX {table}_owner ON {table}"),
+                _ => format!("DROP INDEX {table}_owner"),
+            };
+            execute(&store, &drop_index).await;
+            let found = findings(&store).await;
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert_finding(&found, "an index that begins with owner");
+            // It is made again by migrate, but for MariaDB's, which is part of the table's text.
+            let migrated = store.migrate().await;
+            assert_eq!(migrated.is_ok(), server.name != "mariadb", "{migrated:?}");
+
+            let change = match server.name {
+                "sqlite" => return,
+                "postgres" => format!("ALTER TABLE {table} ALTER COLUMN expires_at TYPE integer"),
+                _ => format!("ALTER TABLE {table} MODIFY expires_at INT NOT NULL, ENGINE = MyISAM"),
+            };
+            execute(&store, &change).await;
+            let found = findings(&store).await;
+            assert_finding(&found, "the column expires_at is int");
+            if server.name == "mariadb" {
+                assert_finding(&found, "not InnoDB");
+            }
+        });
+    }
+}
+
+#[test]
+fn check_names_what_is_wrong_with_a_pool() {
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+    block_on(async {
+        let server = Server::sqlite();
+        let options: SqliteConnectOptions = server.url.parse().unwrap();
+        let options = options
+            .create_if_missing(true)
+            .busy_timeout(std::time::Duration::ZERO);
+        let store = DbStore::new(SqlitePool::connect_with(options).await.unwrap());
+        store.migrate().await.expect("settings stop no migration");
+        let found = findings(&store).await;
+        assert_finding(&found, "the journal mode is delete");
+        assert_finding(&found, "the busy timeout is 0 ms");
+
+        let memory = DbStore::connect("sqlite::memory:").await.unwrap();
+        memory.migrate().await.unwrap();
+        assert_eq!(findings(&memory).await, [""; 0]);
+    });
+    const TEST: &str = "check_names_what_is_wrong_with_a_pool";
+    if let Some(server) = Server::postgres(TEST) {
+        block_on(async {
+            let options: sqlx::postgres::PgConnectOptions = server.url.parse().unwrap();
+            let options = options.options([
+                ("default_transaction_isolation", "serializable"),
+                ("default_transaction_read_only", "on"),
+            ]);
+            let pool = sqlx::PgPool::connect_with(options).await.unwrap();
+            let table = new_table();
+            let _made = server.store_in(&table).await;
+            let store = server.config(&table).with_pool(pool);
+            let found = findings(&store).await;
+            assert_finding(&found, "the isolation level is serializable");
+            assert_finding(&found, "the server is read-only");
+            let error = store.create(&key(1), new("x"), NOW).await.unwrap_err();
+            assert!(
+                matches!(error, StoreError::Unavailable { .. }),
+                "read-only is no fault of the session: {error:?}"
+            );
+        });
+    }
+    if let Some(server) = Server::mariadb(TEST) {
+        block_on(async {
+            let pool = sqlx::mysql::MySqlPoolOptions::new().after_connect(|connection, _| {
+                let settings = "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; SET SESSION autocommit = 0";
+                Box::pin(async move {
+                    sqlx::raw_sql(settings).execute(connection).await.map(drop)
+                })
+            });
+            let pool = pool.connect(&server.url).await.unwrap();
+            let table = new_table();
+            let _made = server.store_in(&table).await;
+            let store = server.config(&table).with_pool(pool);
+            let found = findings(&store).await;
+            assert_finding(&found, "READ-UNCOMMITTED");
+            assert_finding(&found, "autocommit is off");
+        });
+    }
+}
+
+#[test]
+fn a_role_with_no_more_than_it_needs_can_do_everything() {
+    const TEST: &str = "a_role_with_no_more_than_it_needs_can_do_everything";
+    for server in [Server::postgres(TEST), Server::mariadb(TEST)]
+        .into_iter()
+        .flatten()
+    {
+        block_on(async {
+            let table = new_table();
+            let owner = server.store_in(&table).await;
+            let role = format!("r{}", &table[2..]);
+            match server.name {
+                "postgres" => {
+                    execute(
+                        &owner,
+                        &format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'"),
+                    )
+                    .await;
+                }
+                _ => {
+                    execute(
+                        &owner,
+                        &format!("CREATE USER {role}@'%' IDENTIFIED BY 'secret'"),
+                    )
+                    .await
+                }
+            }
+            let url = server.url_of(&role, "secret");
+            if server.name == "postgres" {
+                // It may look, but not touch.
+                execute(&owner, &format!("GRANT SELECT ON {table} TO {role}")).await;
+                let store = server.config(&table).connect(&url).await.unwrap();
+                assert_finding(
+                    &findings(&store).await,
+                    "GRANT SELECT, INSERT, UPDATE, DELETE",
+                );
+                let error = store.create(&key(1), new("x"), NOW).await.unwrap_err();
+                assert!(error.to_string().contains("GRANT"), "{error}");
+            }
+            let grantee = match server.name {
+                "postgres" => role.clone(),
+                _ => format!("{role}@'%'"),
+            };
+            let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {grantee}");
+            execute(&owner, &grant).await;
+
+            let store = server.config(&table).connect(&url).await.unwrap();
+            store
+                .migrate()
+                .await
+                .expect("all is there already, so that no right to make tables is needed");
+            assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
+            support::do_everything(&store).await;
+
+            // What it may not do is a fault of the set-up, and says so.
+            let elsewhere = server.config(&new_table()).connect(&url).await.unwrap();
+            let error = elsewhere.migrate().await.unwrap_err();
+            assert!(support::everything(&error).contains("GRANT"), "{error:?}");
+        });
+    }
+}
+
+#[test]
+fn what_a_program_starts_with_can_be_spawned() {
+    fn assert_send<T: Send>(future: T) -> T {
+        future
+    }
+    block_on(async {
+        let store = assert_send(DbStore::connect("sqlite::memory:"))
+            .await
+            .unwrap();
+        assert_send(store.migrate()).await.unwrap();
+        assert_send(store.check()).await.unwrap();
+    });
+}

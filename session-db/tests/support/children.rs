@@ -1,0 +1,88 @@
+//! Children of a test that all start at one signal, each with a store on the same table.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use session_db::{DbStore, DbStoreConfig, TableName};
+
+use super::{Server, block_on, role, this_test_as};
+
+/// Runs `test` again in `processes` children, which all start at one signal, and gives what each of them said. `task` is
+/// what they are told.
+pub(crate) fn run_children(
+    test: &str,
+    server: &Server,
+    table: &str,
+    processes: usize,
+    task: &str,
+) -> Vec<String> {
+    let mut children = Vec::new();
+    for number in 0..processes {
+        let mut child = this_test_as(test, &number.to_string());
+        child.env("SESSION_DB_TEST_URL", &server.url);
+        child.env("SESSION_DB_TEST_TABLE", table);
+        child.env("SESSION_DB_TEST_TASK", task);
+        child.stdin(Stdio::piped()).stdout(Stdio::piped());
+        children.push(child.spawn().expect("a child"));
+    }
+    // All of them are connected before any of them begins.
+    let mut ready = Vec::new();
+    for child in &mut children {
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let found = lines.any(|line| line.is_ok_and(|line| line.ends_with("ready")));
+        assert!(found, "a child did not get ready");
+        ready.push(lines);
+    }
+    for child in &mut children {
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(b"go\n").expect("a child that waits");
+    }
+    let said: Vec<String> = ready
+        .into_iter()
+        .map(|lines| {
+            let mut lines = lines.map_while(Result::ok);
+            let said = lines.find_map(|line| line.strip_prefix("said ").map(str::to_owned));
+            lines.for_each(drop);
+            said.unwrap_or_default()
+        })
+        .collect();
+    for mut child in children {
+        let status = child.wait().expect("it ends");
+        assert!(status.success(), "{}: a child failed", server.name);
+    }
+    said
+}
+
+/// What a child does, once all are ready: it is given its number, its store and its task, and may say something. `false`
+/// if this process is no child.
+pub(crate) fn is_child<F>(does: impl FnOnce(usize, DbStore, String) -> F) -> bool
+where
+    F: Future<Output = String>,
+{
+    let Some(number) = role() else {
+        return false;
+    };
+    let tell = |name: &str| std::env::var(name).expect("the parent tells it");
+    let table = TableName::parse(&tell("SESSION_DB_TEST_TABLE")).expect("a name");
+    block_on(async {
+        let store = DbStoreConfig::new().with_table(table);
+        let store = store.connect(&tell("SESSION_DB_TEST_URL")).await;
+        let store = store.expect("the server answers");
+        say("ready");
+        let mut line = String::new();
+        std::io::stdin()
+            .read_line(&mut line)
+            .expect("the parent lives");
+        let number = number.parse().expect("a number");
+        let said = does(number, store, tell("SESSION_DB_TEST_TASK")).await;
+        say(&format!("said {said}"));
+    });
+    true
+}
+
+fn say(line: &str) {
+    // libtest may have begun the line.
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").expect("the parent listens");
+    stdout.flush().expect("the parent listens");
+}
