@@ -22,9 +22,14 @@ struct State {
 struct Now {
     /// How often a client began to speak after the server had spoken, or first.
     round_trips: u64,
+    /// How many of them only asked whether the server is there.
+    tests: u64,
     is_stalled: bool,
     loses_answers: bool,
 }
+
+/// How sqlx asks whether a server is there: PostgreSQL's `Sync`, and the command `COM_PING`.
+const TESTS: [&[u8]; 2] = [b"S\0\0\0\x04", b"\x01\0\0\0\x0e"];
 
 impl Proxy {
     /// A proxy to the server of `url`, which is on this machine.
@@ -59,6 +64,10 @@ impl Proxy {
 
     pub(crate) fn round_trips(&self) -> u64 {
         self.state.lock().round_trips
+    }
+
+    pub(crate) fn tests(&self) -> u64 {
+        self.state.lock().tests
     }
 
     /// Holds back all that is sent from now on, until it is told otherwise.
@@ -104,10 +113,11 @@ fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
     let (mut from, mut to) = (again(client), again(server));
     let (spoke, shared) = (Arc::clone(&server_spoke), Arc::clone(state));
     thread::spawn(move || {
-        pass_on(&mut from, &mut to, || {
+        pass_on(&mut from, &mut to, |piece| {
             let mut now = shared.wait_while_stalled();
             let mut spoke = spoke.lock().expect("nothing panics under this lock");
             now.round_trips += u64::from(*spoke);
+            now.tests += u64::from(TESTS.contains(&piece));
             *spoke = false;
             true
         });
@@ -116,7 +126,7 @@ fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
     let (mut from, mut to) = (again(server), again(client));
     let shared = Arc::clone(state);
     thread::spawn(move || {
-        pass_on(&mut from, &mut to, || {
+        pass_on(&mut from, &mut to, |_piece| {
             let now = shared.wait_while_stalled();
             *server_spoke.lock().expect("nothing panics under this lock") = true;
             !now.loses_answers
@@ -125,10 +135,11 @@ fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
 }
 
 /// Asks `may_pass` about each piece, and hangs up if it may not.
-fn pass_on(from: &mut TcpStream, to: &mut TcpStream, may_pass: impl Fn() -> bool) {
+fn pass_on(from: &mut TcpStream, to: &mut TcpStream, may_pass: impl Fn(&[u8]) -> bool) {
     let mut piece = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece) {
-        if !may_pass() || to.write_all(&piece[..length]).is_err() {
+        let piece = &piece[..length];
+        if !may_pass(piece) || to.write_all(piece).is_err() {
             break;
         }
     }
