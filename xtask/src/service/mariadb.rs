@@ -25,12 +25,11 @@ pub(super) const SERVICE: Service = Service {
 fn prepare(place: &Place) -> Result<Command> {
     let folder = &place.folder;
     let data = format!("--datadir={}", folder.join("data").display());
-    // Run at each start, before anybody can connect. The user that the installation makes has no password.
-    let password = &place.password;
+    // Run at each start, before anybody can connect.
     let users = format!(
-        "CREATE USER IF NOT EXISTS root@127.0.0.1 IDENTIFIED BY '{password}';\n\
-         GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;\n\
-         ALTER USER root@localhost IDENTIFIED BY '{password}';\n"
+        "CREATE USER IF NOT EXISTS root@127.0.0.1 IDENTIFIED BY '{}';\n\
+         GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;\n",
+        place.password
     );
     let init = folder.join("init.sql");
     database::append(&init, &users)?;
@@ -39,7 +38,8 @@ fn prepare(place: &Place) -> Result<Command> {
     install
         .arg("--no-defaults")
         .arg(&data)
-        .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
+        // Its own user `root` comes in through the socket alone, and nobody without a password.
+        .args(["--auth-root-authentication-method=socket", "--skip-test-db"])
         // What is lost when the machine stops right now is nothing that anybody needs.
         .args(["--innodb-flush-method=nosync", "--innodb-log-file-size=16M"]);
     database::run(&mut install)?;
