@@ -151,7 +151,8 @@ impl fmt::Debug for StoreKey {
 }
 
 /// How a [`SessionKey`] becomes the [`StoreKey`] that a store sees.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+// Without `==`, which would leak by its timing a secret that a variant may hold one day.
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum KeyPolicy {
     /// The first 160 bits of SHA-256 of the key, so that reading the store does not let anybody in.

@@ -89,13 +89,14 @@ pub enum Reissue {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Names and raw values together, in bytes. Default 1 MiB.
+    /// Names and raw values together, in bytes. Default 1 MiB: a session is read and written as a whole, so that a large one
+    /// costs every request.
     pub data_bytes_max: usize,
-    /// Names. Default 1024, at most 16,384.
+    /// Names. Default 1024, at most 16,384: look-ups are linear.
     pub names_max: usize,
     /// One name, in bytes. Default 128.
     pub name_bytes_max: usize,
-    /// Keys that one request may present. Default 4.
+    /// Keys that one request may present. Default 4: each costs a look-up.
     pub candidates_max: usize,
     /// How long one call to the store may take. Default 5 seconds; `clear_expired` is exempt.
     pub store_timeout: Duration,

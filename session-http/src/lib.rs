@@ -19,7 +19,8 @@ pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
 pub use session::{LazySession, Session};
 pub use session_core::{
-    Expiry, Field, KeyPolicy, Limits, MemoryStore, Name, NameOf, Owner, Policy, Reissue, Renewal,
-    SessionBase, SessionData, SessionError, SessionHandle, SessionInfo, SessionKey, SessionManager,
+    Clock, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore, Name, NameOf, Owner, Policy,
+    Reissue, Renewal, SessionBase, SessionData, SessionError, SessionHandle, SessionInfo,
+    SessionKey, SessionManager, SystemClock,
 };
 pub use tower::layer::SessionLayer;

@@ -102,7 +102,8 @@ impl LazySession {
     }
 
     /// Ends the session without loading it: the record dies when the response is ready, and the client is told to forget
-    /// its key. Stands also if the response is a server error.
+    /// its key. Stands also if the response is a server error. Where the response is already out, as in a streaming body,
+    /// nothing ends before a `load().await?.save().await?`.
     pub fn log_out(&self) {
         self.0.0.slot().log_out();
     }

@@ -49,7 +49,9 @@ impl Setup {
         if !self.transport_is_known.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 cookie = self.cookie.name(),
-                "a session cookie with Secure is sent to a client that seems to use plain HTTP, and will refuse it: serve                  over HTTPS, let the proxy in front say so (X-Forwarded-Proto), or, for development alone, call                  SessionLayer::with_insecure_plain_http"
+                "a session cookie with Secure is sent to a client that seems to use plain HTTP, and will refuse it: \
+                 serve over HTTPS, let the proxy in front say so (X-Forwarded-Proto), or, for development alone, call \
+                 SessionLayer::with_insecure_plain_http"
             );
         }
     }
