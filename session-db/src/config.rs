@@ -188,15 +188,8 @@ impl DbStoreConfig {
         Ok(DbStore::of(pool, Self { prepares, ..self }))
     }
 
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
-    }
-
-    /// How long the database may wait for a lock: less than the whole, so that it is the database that says why.
-    #[cfg(any(feature = "sqlite", feature = "mysql"))]
-    pub(crate) fn lock_timeout(&self) -> Duration {
-        self.timeout.mul_f32(0.8)
     }
 
     #[cfg(feature = "sqlite")]

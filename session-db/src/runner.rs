@@ -83,7 +83,11 @@ impl<D: Dialect> Runner<D> {
         deadline: Instant,
     ) -> Result<Answer<Row<D>>, Failure> {
         let permit = match &self.writers {
-            Some(writers) if call.writes() => Some(self.permit(writers, deadline).await?),
+            // Who gets his turn has half of the time left to wait for writers of other processes: a statement must not
+            // outlive its deadline, and write after all when nobody waits for it any more.
+            Some(writers) if call.writes() => {
+                Some(self.permit(writers, deadline - self.timeout / 2).await?)
+            }
             _ => None,
         };
         let mut lent = self.acquire(deadline).await?;

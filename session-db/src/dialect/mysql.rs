@@ -41,9 +41,9 @@ impl Dialect for MySql {
             "UPDATE {table} SET version = ?, expires_at = ?, created_at = ?, owner = ?, label = ?, payload = ? WHERE session_key = ? AND expires_at <= ?"
         ));
         // The inner query's locks hold to the statement's end: what it found expired stays so. What another cleaner or a
-        // visitor holds is passed over.
+        // visitor holds is passed over. STRAIGHT_JOIN, since the optimizer may else walk, and lock, the whole table.
         let clear = Statement::writing(format!(
-            "DELETE old FROM {table} AS old JOIN (SELECT session_key FROM {table} WHERE expires_at >= ? AND expires_at <= ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED) AS expired ON old.session_key = expired.session_key"
+            "DELETE old FROM (SELECT session_key FROM {table} WHERE expires_at >= ? AND expires_at <= ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED) AS expired STRAIGHT_JOIN {table} AS old ON old.session_key = expired.session_key"
         ))
         .repeatable();
         let mut statements = Statements::write(&WORDS, &table, create, Some(replace), clear);
@@ -286,7 +286,7 @@ impl MySql {
             .parse()
             .map_err(|_unusable: sqlx::Error| Error::InvalidUrl { advice: URL_ADVICE })?;
         // A statement that we gave up must not wait for its lock for the server's 50 seconds, and then write after all.
-        let seconds = config.lock_timeout().as_secs().max(1);
+        let seconds = config.timeout().mul_f32(0.8).as_secs().max(1);
         let settings = format!(
             "SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}"
         );

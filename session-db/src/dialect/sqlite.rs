@@ -248,7 +248,8 @@ impl Sqlite {
         };
         let options = options
             .create_if_missing(true)
-            .busy_timeout(config.lock_timeout())
+            // In what is left after waiting for the writers of this process.
+            .busy_timeout(config.timeout().mul_f32(0.45))
             .synchronous(synchronous);
         if is_in_memory {
             // It lives as long as its one connection.

@@ -201,6 +201,16 @@ pub(crate) fn everything(error: &dyn std::error::Error) -> String {
     text
 }
 
+pub(crate) fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>, advice: &str) {
+    match result {
+        Err(error @ StoreError::Unavailable { .. }) => {
+            let text = everything(&error);
+            assert!(text.contains(advice), "no {advice:?} in: {text}");
+        }
+        other => panic!("should be unavailable ({advice}), was {other:?}"),
+    }
+}
+
 /// This test again, as another program: `test` is its full name, and `role` what it finds in `SESSION_DB_TEST_ROLE`.
 pub(crate) fn this_test_as(test: &str, role: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a test knows its program"));
