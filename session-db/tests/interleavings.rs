@@ -70,6 +70,19 @@ mod beside {
 
         /// Until so many statements on `table` wait for a lock.
         pub(crate) async fn until_waiting(&mut self, table: &str, waiting: i64) {
+            let start = Instant::now();
+            while self.waiting(table).await < waiting {
+                assert!(
+                    start.elapsed() < Duration::from_secs(60),
+                    "nobody waits for the lock: the test's interleaving does not happen"
+                );
+            }
+        }
+
+        /// How many statements on `table` wait for a lock.
+        pub(crate) async fn waiting(&mut self, table: &str) -> i64 {
+            // MariaDB looks again only if nobody has asked for a tenth of a second.
+            tokio::time::sleep(Duration::from_millis(150)).await;
             let sql = match self {
                 Self::Postgres(_) => format!(
                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{table}%'"
@@ -78,15 +91,7 @@ mod beside {
                     "SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%{table}%'"
                 ),
             };
-            let start = Instant::now();
-            while self.number(&sql).await < waiting {
-                assert!(
-                    start.elapsed() < Duration::from_secs(60),
-                    "nobody waits for the lock: the test's interleaving does not happen"
-                );
-                // MariaDB looks again only if nobody has asked for a tenth of a second.
-                tokio::time::sleep(Duration::from_millis(150)).await;
-            }
+            self.number(&sql).await
         }
     }
 }
@@ -219,20 +224,12 @@ fn a_session_that_moves_behind_the_back_of_end_does_not_escape() {
                         store.rotate(&from, &version, &to, moved, NOW).await
                     })
                 };
-                // It is through, or waits as well; or it waited, was a deadlock and is tried again.
-                if server.name == "postgres" {
-                    drop(rotate.await.unwrap().expect("nothing holds it up"));
-                } else {
-                    Beside::connect(&server)
-                        .await
-                        .until_waiting(&table, 2)
-                        .await;
-                    beside.execute("COMMIT").await;
-                    drop(rotate.await.unwrap().expect("a deadlock is repeated"));
-                }
-                if server.name == "postgres" {
-                    beside.execute("COMMIT").await;
-                }
+                // It is through, or waits as well.
+                let mut asking = Beside::connect(&server).await;
+                while !rotate.is_finished() && asking.waiting(&table).await < 2 {}
+                beside.execute("COMMIT").await;
+                let rotated = rotate.await.unwrap();
+                rotated.expect("one of a deadlock's is repeated");
                 end.await.unwrap();
                 for letter in ['a', 'g', 'm', 's'] {
                     assert!(

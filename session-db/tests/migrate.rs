@@ -10,6 +10,7 @@ use session_db::{
     DbPool, DbStore, DbStoreConfig, Error, MIGRATION_MYSQL, MIGRATION_POSTGRES, MIGRATION_SQLITE,
     TableName, sqlx,
 };
+use support::children::{run_at_once, wait_for_go};
 use support::{NOW, Server, block_on, key, load, new, new_table, role, text, this_test_as};
 
 /// Runs SQL beside the store, on its pool.
@@ -46,44 +47,44 @@ fn assert_finding(findings: &[String], part: &str) {
 #[test]
 fn ten_processes_migrate_at_once() {
     const TEST: &str = "ten_processes_migrate_at_once";
-    if let Some(role) = role() {
-        // In a child: the whole start of a program.
-        let (url, table) = role.split_once(' ').expect("the parent says both");
+    const PROCESSES: usize = 10;
+    if let Some(places) = role() {
+        // In a child: the whole start of a program, several times.
+        wait_for_go();
         return block_on(async {
-            let config = DbStoreConfig::new().with_table(TableName::parse(table).unwrap());
-            let store = config.connect(url).await.expect("the server answers");
-            store.migrate().await.expect("another was faster, or not");
-            store.check().await.expect("all is in place");
-            let number = u64::from(std::process::id());
-            store.create(&key(number), new("here"), NOW).await.unwrap();
+            for place in places.split('\n') {
+                let (url, table) = place.split_once(' ').expect("the parent says both");
+                let config = DbStoreConfig::new().with_table(TableName::parse(table).unwrap());
+                let store = config.connect(url).await.expect("the server answers");
+                store.migrate().await.expect("another was faster, or not");
+                store.check().await.expect("all is in place");
+                let number = u64::from(std::process::id());
+                store.create(&key(number), new("here"), NOW).await.unwrap();
+            }
         });
     }
     for server in Server::all(TEST) {
-        // Three times, each a new table, and on SQLite a new file.
-        for _ in 0..3 {
-            let server = match server.name {
-                "sqlite" => Server::sqlite(),
-                _ => server.same(),
-            };
-            let table = new_table();
-            let role = format!("{} {table}", server.url);
-            let start = || this_test_as(TEST, &role).spawn().expect("a child");
-            let children: Vec<_> = (0..10).map(|_| start()).collect();
-            for mut child in children {
-                let status = child.wait().expect("it is ours");
-                assert!(
-                    status.success(),
-                    "{}: one of ten processes could not start",
-                    server.name
-                );
-            }
-            block_on(async {
-                let store = server.store_in(&table).await;
+        // Each a new table, and on SQLite a new file.
+        let places: Vec<(Server, String)> = (0..10)
+            .map(|_| match server.name {
+                "sqlite" => (Server::sqlite(), new_table()),
+                _ => (server.same(), new_table()),
+            })
+            .collect();
+        let told: Vec<String> = places
+            .iter()
+            .map(|(server, table)| format!("{} {table}", server.url))
+            .collect();
+        let told = told.join("\n");
+        run_at_once((0..PROCESSES).map(|_| this_test_as(TEST, &told)));
+        block_on(async {
+            for (server, table) in &places {
+                let store = server.store_in(table).await;
                 let scan = store.scan().expect("there is one");
                 let page = scan.page(session_core::store::Page::first(100)).await;
-                assert_eq!(page.unwrap().len(), 10, "{}", server.name);
-            });
-        }
+                assert_eq!(page.unwrap().len(), PROCESSES, "{}", server.name);
+            }
+        });
     }
 }
 

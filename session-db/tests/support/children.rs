@@ -1,7 +1,7 @@
 //! Children of a test that all start at one signal, each with a store on the same table.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use session_db::{DbStore, DbStoreConfig, TableName};
 
@@ -16,12 +16,20 @@ pub(crate) fn run_children(
     processes: usize,
     task: &str,
 ) -> Vec<String> {
-    let mut children = Vec::new();
-    for number in 0..processes {
+    let commands = (0..processes).map(|number| {
         let mut child = this_test_as(test, &number.to_string());
         child.env("SESSION_DB_TEST_URL", &server.url);
         child.env("SESSION_DB_TEST_TABLE", table);
         child.env("SESSION_DB_TEST_TASK", task);
+        child
+    });
+    run_at_once(commands)
+}
+
+/// Runs children that each [`wait_for_go`], and gives what each of them said.
+pub(crate) fn run_at_once(commands: impl IntoIterator<Item = Command>) -> Vec<String> {
+    let mut children = Vec::new();
+    for mut child in commands {
         child.stdin(Stdio::piped()).stdout(Stdio::piped());
         children.push(child.spawn().expect("a child"));
     }
@@ -48,7 +56,7 @@ pub(crate) fn run_children(
         .collect();
     for mut child in children {
         let status = child.wait().expect("it ends");
-        assert!(status.success(), "{}: a child failed", server.name);
+        assert!(status.success(), "a child failed");
     }
     said
 }
@@ -68,16 +76,21 @@ where
         let store = DbStoreConfig::new().with_table(table);
         let store = store.connect(&tell("SESSION_DB_TEST_URL")).await;
         let store = store.expect("the server answers");
-        say("ready");
-        let mut line = String::new();
-        std::io::stdin()
-            .read_line(&mut line)
-            .expect("the parent lives");
+        wait_for_go();
         let number = number.parse().expect("a number");
         let said = does(number, store, tell("SESSION_DB_TEST_TASK")).await;
         say(&format!("said {said}"));
     });
     true
+}
+
+/// Until all of the parent's children are here.
+pub(crate) fn wait_for_go() {
+    say("ready");
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .expect("the parent lives");
 }
 
 fn say(line: &str) {
