@@ -32,7 +32,7 @@ struct Attempt {
     batch: ChangeLog,
     cycle: bool,
     has_log_in: bool,
-    touches: bool,
+    renews: bool,
     headers_sent: bool,
     epoch: u64,
 }
@@ -43,7 +43,7 @@ enum Write {
     Create,
     Save(ExpiryChange),
     Rotate(ExpiryChange),
-    Touch(Timestamp),
+    Renew(Timestamp),
 }
 
 /// How the call ended.
@@ -216,7 +216,7 @@ impl Shared {
             has_log_in: batch.has_log_in(),
             batch,
             cycle: state.cycle && is_whole,
-            touches: matches!(selection, Selection::All),
+            renews: matches!(selection, Selection::All),
             headers_sent: state.headers_sent,
             epoch: state.epoch,
         }
@@ -259,8 +259,8 @@ impl Shared {
             Write::Save(expiry)
         } else {
             match renewal {
-                Some(moment) if attempt.touches && policy.renewal() != Renewal::OnSave => {
-                    Write::Touch(moment)
+                Some(moment) if attempt.renews && policy.renewal() != Renewal::OnSave => {
+                    Write::Renew(moment)
                 }
                 _ => Write::Nothing,
             }
@@ -341,18 +341,27 @@ impl Shared {
                     saved, held, key, store_key, content, expiry, true,
                 )))
             }
-            (Write::Touch(moment), Some(held)) => {
-                let touch = || store.touch(&held.store_key, moment, now);
-                // A session that has ended meanwhile was read while it lived: there is nothing to answer for.
-                let is_live = deadline.call_again("touch", touch).await?;
-                let held = Held {
-                    expires_at: moment,
-                    ..held.clone()
+            (Write::Renew(moment), Some(held)) => {
+                // By compare-and-swap, and not by `touch`, which asks for no version: a late renewal must not undo a
+                // shorter expiry that another request has set. Whoever has written meanwhile has renewed it as well, and
+                // a session that has ended meanwhile was read while it lived.
+                let expiry = ExpiryChange::AtLeast(moment);
+                let renew = || {
+                    let change = self.change(&content, &held.store_key, expiry);
+                    store.save(&held.store_key, &held.version, change, now)
                 };
-                Ok(is_live.then_some(Written::Stored {
+                let saved = deadline.call_again("renew", renew).await?;
+                let (key, store_key) = (Arc::clone(&held.key), held.store_key.clone());
+                let renewed = written(
+                    saved,
                     held,
-                    issue: reissues,
-                }))
+                    key,
+                    store_key,
+                    content.clone(),
+                    expiry,
+                    reissues,
+                );
+                Ok(Some(renewed).filter(|renewed| matches!(renewed, Written::Stored { .. })))
             }
             (Write::Nothing, _) | (_, None) => Ok(None),
         }

@@ -109,6 +109,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 
     /// Moves the expiry of the live record at `key` to `expires_at`, if that is later. `false` if there is none.
     ///
+    /// For whoever keeps a session alive without reading it. The manager does not call it: it renews by `save`, since a touch
+    /// knows nothing of the expiry that a concurrent save may just have shortened.
+    ///
     /// The default body loads and saves, which changes the version, and tries again on a conflict. A backend's own should
     /// leave the version, so that a touch costs no writer a retry.
     ///

@@ -309,6 +309,23 @@ async fn a_renewal_and_a_save_do_not_lose_each_other() {
 }
 
 #[tokio::test]
+async fn a_late_renewal_does_not_undo_a_shorter_expiry() {
+    let (site, key) = site_with_visitor().await;
+    site.clock.advance(Duration::from_secs(7 * 24 * 3600));
+    let [(reader, _), (other, in_other)] = two_tabs(&site, &key).await;
+    in_other
+        .set_expiry(Expiry::OnInactivity(Duration::from_secs(60)))
+        .unwrap();
+    other.finish().await.expect_done();
+    assert_eq!(reader.finish().await.word(), "accessed");
+    site.clock.advance(Duration::from_secs(60));
+    assert!(
+        site.stored(&key).await.is_none(),
+        "a session that was to end after a minute was renewed for weeks"
+    );
+}
+
+#[tokio::test]
 async fn an_expiry_set_elsewhere_is_respected_by_a_merging_writer() {
     let (site, key) = site_with_visitor().await;
     let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
