@@ -188,8 +188,14 @@ impl DbStoreConfig {
         Ok(DbStore::of(pool, Self { prepares, ..self }))
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// How long the database itself may take for one statement: a little less than the half that each write has at least.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.timeout.mul_f32(0.45)
     }
 
     #[cfg(feature = "sqlite")]

@@ -564,3 +564,50 @@ fn what_a_server_takes_no_more_of_is_too_large() {
         });
     }
 }
+
+#[test]
+fn a_file_that_another_program_is_setting_up_is_waited_for() {
+    block_on(async {
+        use sqlx::Connection as _;
+        let server = Server::sqlite();
+        let table = new_table();
+        let options: sqlx::sqlite::SqliteConnectOptions = server.url.parse().unwrap();
+        let options = options.create_if_missing(true);
+        let mut other = sqlx::SqliteConnection::connect_with(&options)
+            .await
+            .unwrap();
+        let run = async |other: &mut sqlx::SqliteConnection, sql: &str| {
+            let sql = sqlx::AssertSqlSafe(sql.to_owned());
+            sqlx::raw_sql(sql).execute(other).await.unwrap();
+        };
+
+        // It is no write-ahead file yet, and somebody reads it.
+        run(
+            &mut other,
+            "CREATE TABLE other (a); BEGIN; SELECT * FROM other",
+        )
+        .await;
+        let connecting = {
+            let (config, url) = (server.config(&table), server.url.clone());
+            tokio::spawn(async move { config.connect(&url).await })
+        };
+        // It can't be seen from outside that it waits; that it does not fail can.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!connecting.is_finished(), "it did not wait");
+        run(&mut other, "COMMIT").await;
+        let store = connecting.await.unwrap().expect("the reader is gone");
+
+        // Somebody makes the same table.
+        run(&mut other, "BEGIN IMMEDIATE").await;
+        run(&mut other, &store.migration_sql()).await;
+        let migrating = {
+            let store = store.clone();
+            tokio::spawn(async move { store.migrate().await })
+        };
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!migrating.is_finished(), "it did not wait");
+        run(&mut other, "COMMIT").await;
+        migrating.await.unwrap().expect("the table is there");
+        store.check().await.expect("and is as it must be");
+    });
+}

@@ -222,7 +222,7 @@ fn verdict(number: u16, state: &str) -> Verdict {
         // max_statement_time, max_execution_time, KILL QUERY.
         1969 | 3024 | 1317 => Verdict::new(
             Kind::Unavailable,
-            "the statement took longer than the server allows, or was killed",
+            "the statement took longer than the server allows, or was killed; is it overloaded, or somebody holding a lock?",
         ),
         1053 | 1077..=1080 | 1152 | 1158..=1161 | 1184 | 1243 | 1927 | 4031 => {
             Verdict::new(Kind::Lost, "the server ended the connection")
@@ -286,9 +286,12 @@ impl MySql {
             .parse()
             .map_err(|_unusable: sqlx::Error| Error::InvalidUrl { advice: URL_ADVICE })?;
         // A statement that we gave up must not wait for its lock for the server's 50 seconds, and then write after all.
-        let seconds = config.timeout().mul_f32(0.8).as_secs().max(1);
+        // MariaDB, which alone reads such a comment, also bounds all else, and knows parts of a second.
+        let limit = config.statement_timeout();
         let settings = format!(
-            "SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}"
+            "SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds} /*M! , SESSION max_statement_time = {exactly:.3} */",
+            seconds = limit.as_secs().max(1),
+            exactly = limit.as_secs_f64().max(0.001),
         );
         let settings: Arc<str> = Arc::from(settings);
         let pool = config

@@ -69,8 +69,11 @@ impl Dialect for Postgres {
         creates_schema: bool,
     ) -> Result<(), sqlx::Error> {
         // One message, and so one transaction. `IF NOT EXISTS` alone does not keep two that start at once from failing on
-        // the catalogue's own unique index; the lock does, and ends with the transaction.
-        let mut text = format!("SELECT pg_advisory_xact_lock(hashtext('session-db {table}'));\n");
+        // the catalogue's own unique index; the lock does, and ends with the transaction. An index on a table that is full
+        // takes its time.
+        let mut text = format!(
+            "SET LOCAL statement_timeout = 0;\nSELECT pg_advisory_xact_lock(hashtext('session-db {table}'));\n"
+        );
         if let (Some(schema), true) = (table.schema(), creates_schema) {
             writeln!(text, "CREATE SCHEMA IF NOT EXISTS \"{schema}\";").unwrap_or_default();
         }
@@ -334,7 +337,7 @@ impl Postgres {
             options = options.disable_statement_logging();
         } else {
             // A statement that we gave up must not wait for its lock for ever, and then write after all.
-            let milliseconds = config.timeout().as_millis().max(1);
+            let milliseconds = config.statement_timeout().as_millis().max(1);
             options = options.options([
                 ("statement_timeout", milliseconds.to_string()),
                 ("default_transaction_isolation", "read committed".to_owned()),

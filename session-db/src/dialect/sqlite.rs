@@ -248,8 +248,7 @@ impl Sqlite {
         };
         let options = options
             .create_if_missing(true)
-            // In what is left after waiting for the writers of this process.
-            .busy_timeout(config.timeout().mul_f32(0.45))
+            .busy_timeout(config.statement_timeout())
             .synchronous(synchronous);
         if is_in_memory {
             // It lives as long as its one connection.
@@ -261,7 +260,8 @@ impl Sqlite {
             return pool.connect_with(options).await.map_err(failed);
         }
         let deadline = Instant::now() + config.timeout();
-        while let Err(error) = switch_to_wal(&options).await {
+        let impatient = options.clone().busy_timeout(Duration::from_millis(20));
+        while let Err(error) = switch_to_wal(&impatient).await {
             let failure = Failure::of::<Self>(error);
             if failure.kind != Kind::Undone || Instant::now() >= deadline {
                 return Err(not_connected(failure));
@@ -276,8 +276,8 @@ impl Sqlite {
 /// One writes, and the others read meanwhile.
 const CONNECTIONS_MAX: u32 = 5;
 
-/// Write-ahead mode, in which readers and a writer don't stop each other. The file remembers it. SQLite can't wait for the
-/// lock that the switch needs, so that of processes that start at once some are refused, and must ask again.
+/// Write-ahead mode, in which readers and a writer don't stop each other. The file remembers it. Two that switch at once
+/// each hold what the other waits for, so that nobody waits for long, and those who are refused ask again.
 async fn switch_to_wal(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
     let mut connection = SqliteConnection::connect_with(options).await?;
     let switched = sqlx::query("PRAGMA journal_mode = WAL")
