@@ -307,8 +307,8 @@ async fn a_response_that_arrives_after_a_log_in_leaves_its_cookie_alone() {
     use Held::{AfterWrite, BeforeLoad, BeforeWrite};
     for (is_post, path, held) in [
         (false, "/read", BeforeLoad),
-        (false, "/read", BeforeWrite(Operation::Touch)),
-        (false, "/read", AfterWrite(Operation::Touch)),
+        (false, "/read", BeforeWrite(Operation::Save)),
+        (false, "/read", AfterWrite(Operation::Save)),
         (false, "/write", BeforeLoad),
         (false, "/write", BeforeWrite(Operation::Save)),
         (false, "/write", AfterWrite(Operation::Save)),

@@ -175,8 +175,8 @@ async fn every_state_after_the_handler_has_its_store_calls_and_its_response() {
         (Live,       Take,           "save - vary",              "save - vary"),
         (Live,       Save,           "save - vary",              "save - vary"),
         (LiveAndDue, NeverAsks,      "- - -",                    "- - -"),
-        (LiveAndDue, Read,           "touch - vary",             "touch - vary"),
-        (LiveAndDue, Write,          "save - vary",              "touch - vary"),
+        (LiveAndDue, Read,           "save - vary",              "save - vary"),
+        (LiveAndDue, Write,          "save - vary",              "save - vary"),
     ];
     for (brings, does, on_200, on_500) in rows {
         for (status, expected) in [
@@ -262,8 +262,8 @@ async fn the_django_preset_answers_as_django_does_except_where_that_hurts() {
         (ALL,   Short,      NeverAsks, "- - -",              "- - -",              GARBAGE),
         (ALL,   Unknown,    NeverAsks, "- - -",              "- - -",              EMPTY_RECORD),
         (ALL,   Live,       NeverAsks, "- - -",              "- - -",              "Django saves each time, we in a tenth of the age"),
-        (ALL,   LiveAndDue, NeverAsks, "touch set vary",     "touch set vary",     "Django saves nothing with status 500"),
-        (ALL,   LiveAndDue, Read,      "touch set vary",     "touch set vary",     "Django saves nothing with status 500"),
+        (ALL,   LiveAndDue, NeverAsks, "save set vary",      "save set vary",     "Django saves nothing with status 500"),
+        (ALL,   LiveAndDue, Read,      "save set vary",      "save set vary",     "Django saves nothing with status 500"),
         (ALL,   Live,       Write,     "save set vary",      "- - vary",           ""),
         (ALL,   Live,       Flush,     "delete remove vary", "delete remove vary", ""),
     ];
