@@ -16,7 +16,7 @@ use session_core::adapter::{Completion, Outcome};
 use session_core::store::{
     Change, ExpiryChange, NewRecord, Payload, StoreError, StoreKey, Timestamp,
 };
-use session_core::{SessionBase, SessionError, SessionManager};
+use session_core::{Clock, SessionBase, SessionError, SessionManager, SystemClock};
 use session_db::sqlx::{self, Connection as _, Row as _};
 use session_db::{DbStore, DbStoreConfig};
 
@@ -195,19 +195,21 @@ impl Beside {
             .unwrap_or_else(|error| panic!("{sql} gave {text}: {error}"))
     }
 
-    /// Waits until `sql` gives `expected`.
+    /// Waits until `sql` gives `expected`. Not inside a transaction, in which PostgreSQL shows the same again and again.
     pub(crate) async fn wait_for(&mut self, sql: &str, expected: &str) {
+        self.wait_until(sql, |found| found == expected).await;
+    }
+
+    pub(crate) async fn wait_until(&mut self, sql: &str, is_it: impl Fn(&str) -> bool) {
         let started = Instant::now();
         loop {
             let found = self.text(sql).await;
-            if found == expected {
+            if is_it(&found) {
                 return;
             }
-            assert!(
-                started.elapsed() < WAIT_MAX,
-                "{sql} still gives {found} instead of {expected}"
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(started.elapsed() < WAIT_MAX, "{sql} still gives {found}");
+            // MariaDB shows its transactions as they were a tenth of a second after the last look.
+            tokio::time::sleep(Duration::from_millis(120)).await;
         }
     }
 }
@@ -229,6 +231,11 @@ fn texts_of_mariadb(row: &sqlx::mysql::MySqlRow) -> Vec<Option<String>> {
             value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         })
         .collect()
+}
+
+/// The time of managers that have no clock of their own.
+pub(crate) fn now() -> Timestamp {
+    Clock::now(&SystemClock::default())
 }
 
 pub(crate) fn key(number: u64) -> StoreKey {

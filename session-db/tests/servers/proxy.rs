@@ -25,7 +25,16 @@ struct Now {
     /// How many of them only asked whether the server is there.
     tests: u64,
     is_stalled: bool,
-    loses_answers: bool,
+    /// How many answers are still to be lost.
+    answers_to_lose: u64,
+}
+
+/// What was said last on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Answer,
+    Test,
+    Question,
 }
 
 /// How sqlx asks whether a server is there: PostgreSQL's `Sync`, and the command `COM_PING`.
@@ -55,11 +64,13 @@ impl Proxy {
 
     /// `url` through this proxy.
     pub(crate) fn url(&self, url: &str) -> String {
-        url.replacen(
-            &format!("127.0.0.1:{}", port_of(url)),
-            &format!("127.0.0.1:{}", self.port),
-            1,
-        )
+        Self::url_at(url, self.port)
+    }
+
+    /// `url` at another port of this machine.
+    pub(crate) fn url_at(url: &str, port: u16) -> String {
+        let theirs = format!("127.0.0.1:{}", port_of(url));
+        url.replacen(&theirs, &format!("127.0.0.1:{port}"), 1)
     }
 
     pub(crate) fn round_trips(&self) -> u64 {
@@ -76,9 +87,9 @@ impl Proxy {
         self.state.changed.notify_all();
     }
 
-    /// Whether the server's answers are lost, and the connection with the first of them.
-    pub(crate) fn lose_answers(&self, loses_answers: bool) {
-        self.state.lock().loses_answers = loses_answers;
+    /// Loses the next answers, so many of them, and the connections that they were to come on. Answers to tests arrive.
+    pub(crate) fn lose_answers(&self, answers: u64) {
+        self.state.lock().answers_to_lose = answers;
     }
 }
 
@@ -104,21 +115,22 @@ fn port_of(url: &str) -> u16 {
 
 /// Passes on what either side says, until one of them hangs up.
 fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
-    let server_spoke = Arc::new(Mutex::new(true));
+    let last = Arc::new(Mutex::new(Last::Answer));
     let again = |stream: &TcpStream| stream.try_clone().expect("a second handle");
     for stream in [client, server] {
         stream.set_nodelay(true).expect("a socket");
     }
 
     let (mut from, mut to) = (again(client), again(server));
-    let (spoke, shared) = (Arc::clone(&server_spoke), Arc::clone(state));
+    let (said, shared) = (Arc::clone(&last), Arc::clone(state));
     thread::spawn(move || {
         pass_on(&mut from, &mut to, |piece| {
             let mut now = shared.wait_while_stalled();
-            let mut spoke = spoke.lock().expect("nothing panics under this lock");
-            now.round_trips += u64::from(*spoke);
-            now.tests += u64::from(TESTS.contains(&piece));
-            *spoke = false;
+            let mut said = said.lock().expect("nothing panics under this lock");
+            let is_test = TESTS.contains(&piece);
+            now.round_trips += u64::from(*said == Last::Answer);
+            now.tests += u64::from(is_test);
+            *said = if is_test { Last::Test } else { Last::Question };
             true
         });
     });
@@ -127,9 +139,14 @@ fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
     let shared = Arc::clone(state);
     thread::spawn(move || {
         pass_on(&mut from, &mut to, |_piece| {
-            let now = shared.wait_while_stalled();
-            *server_spoke.lock().expect("nothing panics under this lock") = true;
-            !now.loses_answers
+            let mut now = shared.wait_while_stalled();
+            let mut said = last.lock().expect("nothing panics under this lock");
+            let may_pass = *said != Last::Question || now.answers_to_lose == 0;
+            if !may_pass {
+                now.answers_to_lose -= 1;
+            }
+            *said = Last::Answer;
+            may_pass
         });
     });
 }
