@@ -25,6 +25,9 @@ pub(crate) struct Package {
     /// Its integration tests' names.
     pub(crate) tests: Vec<String>,
     pub(crate) features: BTreeMap<String, Vec<String>>,
+    /// The features without any of which it does not compile, by its own word: `package.metadata.xtask.one-of` in its
+    /// manifest.
+    pub(crate) one_of: Vec<String>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
@@ -103,6 +106,12 @@ impl Package {
             is_library: targets_of("lib").next().is_some(),
             tests: targets_of("test").collect(),
             features: features(package),
+            one_of: list(
+                package.pointer("/metadata/xtask").unwrap_or(&Value::Null),
+                "one-of",
+            )
+            .filter_map(|feature| feature.as_str().map(str::to_owned))
+            .collect(),
             dependencies: list(package, "dependencies")
                 .map(|dependency| Dependency {
                     name: text(dependency, "name").to_owned(),
@@ -113,15 +122,22 @@ impl Package {
         }
     }
 
-    /// No features, each feature alone, all features; sets that switch on the same things are listed once.
+    /// No features, each feature alone, all features; sets that switch on the same things are listed once, and those that
+    /// can't compile not at all.
     pub(crate) fn feature_sets(&self) -> Vec<FeatureSet> {
-        let mut sets = vec![FeatureSet {
-            label: "no features".to_owned(),
-            arguments: vec!["--no-default-features".to_owned()],
-        }];
+        let mut sets = Vec::new();
+        if self.one_of.is_empty() {
+            sets.push(FeatureSet {
+                label: "no features".to_owned(),
+                arguments: vec!["--no-default-features".to_owned()],
+            });
+        }
         let mut seen = BTreeSet::from([BTreeSet::new()]);
         for name in self.features.keys() {
-            if seen.insert(self.switched_on([name])) {
+            let on = self.switched_on([name]);
+            let compiles =
+                self.one_of.is_empty() || self.one_of.iter().any(|one| on.contains(one.as_str()));
+            if compiles && seen.insert(on) {
                 sets.push(FeatureSet {
                     label: name.clone(),
                     arguments: vec![
@@ -208,6 +224,10 @@ mod tests {
     use super::*;
 
     fn labels(features: &[(&str, &[&str])]) -> Vec<String> {
+        labels_with(features, &[])
+    }
+
+    fn labels_with(features: &[(&str, &[&str])], one_of: &[&str]) -> Vec<String> {
         let package = Package {
             name: "sample".to_owned(),
             folder: "sample".to_owned(),
@@ -220,6 +240,7 @@ mod tests {
                     ((*name).to_owned(), brought)
                 })
                 .collect(),
+            one_of: one_of.iter().map(|&name| name.to_owned()).collect(),
             dependencies: Vec::new(),
         };
         let sets = package.feature_sets();
@@ -237,6 +258,16 @@ mod tests {
         assert_eq!(
             labels(&[("default", &[]), ("a", &["dep:a"]), ("b", &["dep:b"])]),
             ["no features", "a", "b", "all features"]
+        );
+    }
+
+    #[test]
+    fn a_set_that_cannot_compile_is_left_out() {
+        let features: &[(&str, &[&str])] =
+            &[("a", &["dep:a"]), ("b", &["dep:b"]), ("tls", &["b?/tls"])];
+        assert_eq!(
+            labels_with(features, &["a", "b"]),
+            ["a", "b", "all features"]
         );
     }
 
