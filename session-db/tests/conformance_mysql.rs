@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod support;
 
-use session_db::DbStore;
+use session_db::{DbStore, sqlx};
 use support::Server;
 
 /// A store in a table of its own. Without a server the tests say aloud that they are skipped (and fail in CI); what they
@@ -15,3 +15,29 @@ async fn new_store() -> (DbStore, Server) {
 }
 
 session_core::conformance_suite!(|| async { new_store().await });
+
+/// As [`new_store`], over a pool of the application's own whose connections are at this isolation level.
+async fn at_level(level: &'static str) -> (DbStore, Server) {
+    let (made, server) = new_store().await;
+    if server.name == "sqlite" {
+        return (made, server);
+    }
+    let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(6);
+    let pool = pool.after_connect(move |connection, _| {
+        Box::pin(async move { sqlx::raw_sql(level).execute(connection).await.map(drop) })
+    });
+    let pool = pool.connect(&server.url).await;
+    let store = server.config(&support::new_table());
+    let store = store.with_pool(pool.expect("the server answers"));
+    store.migrate().await.expect("the role may make tables");
+    (store, server)
+}
+
+session_core::conformance_suite!(
+    || async { at_level("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await },
+    name: read_committed
+);
+session_core::conformance_suite!(
+    || async { at_level("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE").await },
+    name: serializable
+);

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod support;
 
-use session_db::DbStore;
+use session_db::{DbStore, sqlx};
 use support::Server;
 
 /// A store in a table of its own. Without a server the tests say aloud that they are skipped (and fail in CI); what they
@@ -15,3 +15,44 @@ async fn new_store() -> (DbStore, Server) {
 }
 
 session_core::conformance_suite!(|| async { new_store().await });
+
+/// As [`new_store`], over a pool of the application's own whose connections are at this isolation level: requests that meet
+/// are then undone by the server, and repeated.
+async fn at_level(level: &str) -> (DbStore, Server) {
+    let (made, server) = new_store().await;
+    if server.name == "sqlite" {
+        return (made, server);
+    }
+    let options: sqlx::postgres::PgConnectOptions = server.url.parse().expect("a URL");
+    let options = options.options([("default_transaction_isolation", level)]);
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(6);
+    let pool = pool.connect_with(options).await;
+    let store = server.config(&support::new_table());
+    let store = store.with_pool(pool.expect("the server answers"));
+    store.migrate().await.expect("the role may make tables");
+    (store, server)
+}
+
+session_core::conformance_suite!(
+    || async { at_level("repeatable read").await },
+    name: repeatable_read
+);
+session_core::conformance_suite!(
+    || async { at_level("serializable").await },
+    name: serializable
+);
+
+/// As behind a pooler: no statement is prepared.
+async fn unprepared() -> (DbStore, Server) {
+    let (made, server) = new_store().await;
+    if server.name == "sqlite" {
+        return (made, server);
+    }
+    let url = format!("{}?statement-cache-capacity=0", server.url);
+    let store = server.config(&support::new_table()).connect(&url).await;
+    let store = store.expect("the server answers");
+    store.migrate().await.expect("the role may make tables");
+    (store, server)
+}
+
+session_core::conformance_suite!(|| async { unprepared().await }, name: unprepared);
