@@ -10,7 +10,7 @@ mod support {
         EndScope, ExpiryChange, Page, Saved, SessionStore, StoreError, StoreKey,
     };
     use session_core::{Owner, store::Change};
-    use session_db::{DbPool, DbStore};
+    use session_db::{DbPool, DbStore, DbStoreConfig, TableName};
 
     use crate::servers::{LATER, NOW, change, key, new};
 
@@ -89,6 +89,13 @@ mod support {
         Ok(())
     }
 
+    pub(crate) fn config(table: &str) -> DbStoreConfig {
+        let table = TableName::parse(table).expect("a name");
+        DbStoreConfig::new()
+            .with_table(table)
+            .with_connections_max(1)
+    }
+
     /// Closes the store's connections, with which PostgreSQL's tell their statistics.
     pub(crate) async fn close(store: &DbStore) {
         match store.pool() {
@@ -126,19 +133,12 @@ mod support {
 }
 
 use session_core::store::{Saved, SessionStore as _};
+use session_db::DbStoreConfig;
 use session_db::sqlx::{self, Connection as _, Row as _};
-use session_db::{DbStoreConfig, TableName};
 use tokio::sync::Mutex;
 
 use servers::{NOW, Server, change, key, new, statements};
-use support::{COLUMNS, ROWS, close, do_everything, that_look_for_rows};
-
-fn config(table: &str) -> DbStoreConfig {
-    let table = TableName::parse(table).expect("a name");
-    DbStoreConfig::new()
-        .with_table(table)
-        .with_connections_max(1)
-}
+use support::{COLUMNS, ROWS, close, config, do_everything, that_look_for_rows};
 
 /// A transaction in one database keeps PostgreSQL from reusing the room of older rows in all of them, so that a save in
 /// another has to go to a new page: the tests here take turns.

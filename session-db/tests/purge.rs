@@ -13,7 +13,7 @@ mod support {
     use std::time::{Duration, Instant};
 
     use session_core::SessionManager;
-    use session_core::store::SessionStore as _;
+    use session_core::store::{Page, SessionStore as _, StoreScan as _};
     use session_db::DbStore;
 
     use crate::servers::{chain, now, request};
@@ -188,6 +188,27 @@ mod support {
         )
     }
 
+    /// The live rows are there, and those of the writers.
+    pub(crate) async fn assert_live_are_left(store: &DbStore, scale: Scale) {
+        let mut found = 0_u64;
+        let mut page = Page::first(10_000);
+        loop {
+            let records = store.page(page).await.expect("the database works");
+            let Some((last, _)) = records.last() else {
+                break;
+            };
+            found += u64::try_from(records.len()).expect("a page's length");
+            page = Page::after(last.clone(), 10_000);
+        }
+        assert!(
+            found >= scale.live && found < scale.live + scale.expired / 10,
+            "{found} sessions are left of {} that live",
+            scale.live
+        );
+        let removed = store.clear_expired(now(), &mut |_| {}).await;
+        assert_eq!(removed.expect("the database works"), 0, "it left some");
+    }
+
     /// The memory of this process, as Linux counts it.
     fn resident_kib() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -200,13 +221,12 @@ mod support {
     }
 }
 
-use session_core::store::{Page, SessionStore as _, StoreScan as _};
 use session_db::sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, raw_sql};
 use session_db::{DbStore, DbStoreConfig};
 use tokio::sync::Mutex;
 
 use servers::Server;
-use support::{Scale, purge_beside_traffic};
+use support::{Scale, assert_live_are_left, purge_beside_traffic};
 
 /// One after the other: each is to have the machine, and the process's memory, for itself.
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -305,25 +325,4 @@ async fn a_purge_of_sqlite_lets_live_traffic_through() {
         .expect("rows");
     purge_beside_traffic("SQLite", &store, scale).await;
     assert_live_are_left(&store, scale).await;
-}
-
-/// The live rows are there, and those of the writers.
-async fn assert_live_are_left(store: &DbStore, scale: Scale) {
-    let mut found = 0_u64;
-    let mut page = Page::first(10_000);
-    loop {
-        let records = store.page(page).await.expect("the database works");
-        let Some((last, _)) = records.last() else {
-            break;
-        };
-        found += u64::try_from(records.len()).expect("a page's length");
-        page = Page::after(last.clone(), 10_000);
-    }
-    assert!(
-        found >= scale.live && found < scale.live + scale.expired / 10,
-        "{found} sessions are left of {} that live",
-        scale.live
-    );
-    let removed = store.clear_expired(servers::now(), &mut |_| {}).await;
-    assert_eq!(removed.expect("the database works"), 0, "it left some");
 }

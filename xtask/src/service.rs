@@ -35,11 +35,33 @@ const ALL: [&Service; 4] = [
 ];
 
 /// Which integration test needs which services. It is kept out of its package's ordinary tests.
-pub(crate) const TESTS: [ServiceTest; 1] = [ServiceTest {
-    package: "mail",
-    test: "browser",
-    services: &[&browser::SERVICE],
-}];
+pub(crate) const TESTS: &[ServiceTest] = &[
+    of_session_db("conformance_postgres", &[&postgres::SERVICE]),
+    of_session_db("conformance_mysql", &[&mariadb::SERVICE]),
+    of_session_db("migrate", BOTH_DATABASES),
+    of_session_db("processes", BOTH_DATABASES),
+    of_session_db("interleavings", BOTH_DATABASES),
+    of_session_db("round_trips", BOTH_DATABASES),
+    of_session_db("plans", BOTH_DATABASES),
+    of_session_db("purge", BOTH_DATABASES),
+    of_session_db("outage", BOTH_DATABASES),
+    of_session_db("pgbouncer", &[&pgbouncer::SERVICE]),
+    ServiceTest {
+        package: "mail",
+        test: "browser",
+        services: &[&browser::SERVICE],
+    },
+];
+
+const BOTH_DATABASES: &[&Service] = &[&postgres::SERVICE, &mariadb::SERVICE];
+
+const fn of_session_db(test: &'static str, services: &'static [&'static Service]) -> ServiceTest {
+    ServiceTest {
+        package: "session-db",
+        test,
+        services,
+    }
+}
 
 /// How long a service may take until it answers.
 const START_TIME_MAX: Duration = Duration::from_secs(60);

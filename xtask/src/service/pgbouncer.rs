@@ -32,7 +32,7 @@ fn prepare(place: &Place) -> Result<Command> {
     let users = folder.join("users");
     let settings = folder.join("pgbouncer.ini");
     database::append(&users, &format!("\"postgres\" \"{password}\"\n"))?;
-    // `extra_float_digits` is what drivers ask for when they connect, and PgBouncer refuses what it does not track.
+    // Nothing that would make it more forgiving than it is where it was just installed.
     database::append(
         &settings,
         &format!(
@@ -45,8 +45,7 @@ fn prepare(place: &Place) -> Result<Command> {
              auth_type = scram-sha-256\n\
              auth_file = {}\n\
              pool_mode = transaction\n\
-             max_client_conn = 200\n\
-             ignore_startup_parameters = extra_float_digits\n",
+             max_client_conn = 200\n",
             users.display()
         ),
     )?;
