@@ -41,6 +41,7 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("migrate", BOTH_DATABASES),
     of_session_db("processes", BOTH_DATABASES),
     of_session_db("interleavings", BOTH_DATABASES),
+    of_session_db("no_secret", BOTH_DATABASES),
     of_session_db("round_trips", BOTH_DATABASES),
     of_session_db("plans", BOTH_DATABASES),
     of_session_db("purge", BOTH_DATABASES),
