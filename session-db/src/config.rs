@@ -171,6 +171,10 @@ impl DbStoreConfig {
     /// # Errors
     ///
     /// [`Error`] when the URL can't be used or the database can't be reached; its text says what to do.
+    ///
+    /// # Cancel safety
+    ///
+    /// Connections that were opened are closed. A SQLite file may have been made, without a table.
     pub async fn connect(self, url: &str) -> Result<DbStore, Error> {
         let scheme = url.split(':').next().unwrap_or_default();
         let (pool, prepares): (DbPool, bool) = match scheme {

@@ -99,6 +99,10 @@ impl DbStore {
     /// # Errors
     ///
     /// [`Error`] when the URL can't be used or the database can't be reached; its text says what to do.
+    ///
+    /// # Cancel safety
+    ///
+    /// Connections that were opened are closed. A SQLite file may have been made, without a table.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         DbStoreConfig::new().connect(url).await
     }

@@ -17,6 +17,10 @@ async fn new_store() -> (DbStore, Server) {
 session_core::conformance_suite!(|| async { new_store().await });
 
 /// As [`new_store`], over a pool of the application's own whose connections are at this isolation level.
+#[expect(
+    clippy::expect_used,
+    reason = "this makes what the tests need, and can't go on without"
+)]
 async fn at_level(level: &'static str) -> (DbStore, Server) {
     let (made, server) = new_store().await;
     if server.name == "sqlite" {

@@ -18,6 +18,10 @@ session_core::conformance_suite!(|| async { new_store().await });
 
 /// As [`new_store`], over a pool of the application's own whose connections are at this isolation level: requests that meet
 /// are then undone by the server, and repeated.
+#[expect(
+    clippy::expect_used,
+    reason = "this makes what the tests need, and can't go on without"
+)]
 async fn at_level(level: &str) -> (DbStore, Server) {
     let (made, server) = new_store().await;
     if server.name == "sqlite" {
@@ -43,6 +47,10 @@ session_core::conformance_suite!(
 );
 
 /// As behind a pooler: no statement is prepared.
+#[expect(
+    clippy::expect_used,
+    reason = "this makes what the tests need, and can't go on without"
+)]
 async fn unprepared() -> (DbStore, Server) {
     let (made, server) = new_store().await;
     if server.name == "sqlite" {
