@@ -72,7 +72,7 @@ pub enum SyncPolicy {
 /// # let url = format!("sqlite:{}", folder.path().join("app.db").display());
 /// let store = DbStoreConfig::new()
 ///     .with_table(TableName::parse("visits")?)
-///     .with_timeout(Duration::from_secs(2))
+///     .with_timeout(Duration::from_secs(4))
 ///     .with_sync(SyncPolicy::AtCheckpoints)
 ///     .connect(&url) // "sqlite:app.db"
 ///     .await?;
