@@ -233,6 +233,9 @@ pub(crate) struct Statements {
     pub(crate) replace: Option<Statement>,
     /// (version, floor, cap, created_at, owner, label, payload, key, expected version, now).
     pub(crate) save: Statement,
+    /// (version, created_at, label, payload, key, expected version, now, owner): a save that changes neither expiry nor owner,
+    /// where that is cheaper. Writes nothing if the owner is another.
+    pub(crate) save_in_place: Option<Statement>,
     /// (new key, and as `save`).
     pub(crate) rotate: Statement,
     /// (expires_at, key, now, expires_at): only forward.
@@ -298,6 +301,7 @@ impl Statements {
             // One statement compares the version and writes, under the row's lock. In every isolation level that the
             // databases offer, a writer that waited for the lock sees the newest version, or is undone with an error.
             save: writing(format!("UPDATE {table} SET {change} WHERE {current}")),
+            save_in_place: None,
             // The row moves to its new key with everything in it: there is no moment with two rows, and none with none.
             rotate: writing(format!(
                 "UPDATE {table} SET session_key = ?, {change} WHERE {current}"
@@ -349,6 +353,7 @@ impl Statements {
             create,
             replace,
             save,
+            save_in_place,
             rotate,
             touch,
             is_live,
@@ -377,6 +382,7 @@ impl Statements {
             ("end_all", end_all),
             ("page", page),
         ];
+        all.extend(save_in_place.as_mut().map(|save| ("save_in_place", save)));
         all.extend(replace.as_mut().map(|replace| ("replace", replace)));
         all
     }

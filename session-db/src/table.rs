@@ -153,9 +153,25 @@ impl<D: Dialect> Table<D> {
             return self.refused(OPERATION, key, now, deadline).await;
         };
         let version = expected.saturating_add(1);
-        let (values, bytes) = changed::<D>(change, version)?;
-        let mut values = values;
-        values.extend([key.into(), expected.into(), now.into()]);
+        let in_place = match change.expiry {
+            ExpiryChange::Keep => self.statements.save_in_place.as_ref(),
+            _ => None,
+        };
+        let (rest, floor, cap) = changed::<D>(change)?;
+        let (bytes, current) = (rest.bytes, [key.into(), expected.into(), now.into()]);
+        if let Some(statement) = in_place {
+            let [created_at, owner, label, payload] = rest.values();
+            let mut values = vec![version.into(), created_at, label, payload];
+            values.extend(current.clone());
+            values.push(owner);
+            let call = call(statement, values);
+            if self.write(OPERATION, call, bytes, deadline).await? {
+                return Ok(Saved::Stored(counter(version)));
+            }
+        }
+        let mut values = vec![version.into(), floor, cap];
+        values.extend(rest.values());
+        values.extend(current);
         let call = call(&self.statements.save, values);
         if self.write(OPERATION, call, bytes, deadline).await? {
             Ok(Saved::Stored(counter(version)))
@@ -179,10 +195,12 @@ impl<D: Dialect> Table<D> {
         };
         // Newer than the old key's, and than whatever once was at the new one.
         let version = expected.saturating_add(1).max(self.starts.after(now));
-        let (mut change, bytes) = changed::<D>(change, version)?;
-        change.insert(0, to.into());
-        change.extend([from.into(), expected.into(), now.into()]);
-        let call = call(&self.statements.rotate, change);
+        let (rest, floor, cap) = changed::<D>(change)?;
+        let bytes = rest.bytes;
+        let mut values = vec![to.into(), version.into(), floor, cap];
+        values.extend(rest.values());
+        values.extend([from.into(), expected.into(), now.into()]);
+        let call = call(&self.statements.rotate, values);
         match self
             .write_unless_taken(OPERATION, call.clone(), bytes, deadline)
             .await?
@@ -568,8 +586,8 @@ const fn fits<D: Dialect>(bytes: usize, bytes_max: usize) -> Result<(), StoreErr
     Ok(())
 }
 
-/// What a change binds, up to the payload, and the payload's length.
-fn changed<D: Dialect>(change: Change, version: i64) -> Result<(Vec<Value>, usize), StoreError> {
+/// What a change binds, with the floor and the cap of its expiry.
+fn changed<D: Dialect>(change: Change) -> Result<(Rest<D>, Value, Value), StoreError> {
     let Change {
         payload,
         expiry,
@@ -586,9 +604,7 @@ fn changed<D: Dialect>(change: Change, version: i64) -> Result<(Vec<Value>, usiz
         _ => return Err(StoreError::unsupported(D::STORE, "change the expiry so")),
     };
     let rest = Rest::<D>::new(&payload, owner.as_ref(), label.as_ref(), created_at)?;
-    let mut values = vec![version.into(), floor.into(), cap.into()];
-    values.extend(rest.values());
-    Ok((values, rest.bytes))
+    Ok((rest, floor.into(), cap.into()))
 }
 
 /// The record whose columns begin at `first`.
