@@ -125,7 +125,7 @@ fn key_of(letter: char) -> StoreKey {
 }
 
 #[cfg(test)]
-async fn spawn_end(store: &DbStore, scope: EndScope) -> tokio::task::JoinHandle<u64> {
+fn spawn_end(store: &DbStore, scope: EndScope) -> tokio::task::JoinHandle<u64> {
     let store = store.clone();
     tokio::spawn(async move {
         let ended = store.end(&Owner::from("ada"), scope).await;
@@ -156,7 +156,7 @@ fn a_session_that_is_moving_when_its_owners_are_ended_does_not_escape() {
                     from.as_str()
                 );
                 beside.execute(&rotate).await;
-                let end = spawn_end(&store, EndScope::AllExcept(key_of('o'))).await;
+                let end = spawn_end(&store, EndScope::AllExcept(key_of('o')));
                 Beside::connect(&server)
                     .await
                     .until_waiting(&table, 1)
@@ -210,7 +210,7 @@ fn a_session_that_moves_behind_the_back_of_end_does_not_escape() {
                 );
                 beside.execute(&hold).await;
                 // Now `end` has passed 'g', and waits at 'm'.
-                let end = spawn_end(&store, EndScope::All).await;
+                let end = spawn_end(&store, EndScope::All);
                 Beside::connect(&server)
                     .await
                     .until_waiting(&table, 1)
@@ -229,7 +229,7 @@ fn a_session_that_moves_behind_the_back_of_end_does_not_escape() {
                 while !rotate.is_finished() && asking.waiting(&table).await < 2 {}
                 beside.execute("COMMIT").await;
                 let rotated = rotate.await.unwrap();
-                rotated.expect("one of a deadlock's is repeated");
+                let _answer = rotated.expect("one of a deadlock's is repeated");
                 end.await.unwrap();
                 for letter in ['a', 'g', 'm', 's'] {
                     assert!(

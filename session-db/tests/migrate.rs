@@ -313,7 +313,7 @@ fn a_role_with_no_more_than_it_needs_can_do_everything() {
                         &owner,
                         &format!("CREATE USER {role}@'%' IDENTIFIED BY 'secret'"),
                     )
-                    .await
+                    .await;
                 }
             }
             let url = server.url_of(&role, "secret");
