@@ -67,6 +67,7 @@ pub enum SyncPolicy {
 /// use std::time::Duration;
 /// use session_db::{DbStoreConfig, SyncPolicy, TableName};
 ///
+/// # #[cfg(feature = "sqlite")]
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// # let folder = tempfile::tempdir()?;
 /// # let url = format!("sqlite:{}", folder.path().join("app.db").display());

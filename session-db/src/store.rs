@@ -25,6 +25,7 @@ use crate::table::Table;
 /// use session_core::store::{NewRecord, Payload, SessionStore, StoreKey, Timestamp};
 /// use session_db::DbStore;
 ///
+/// # #[cfg(feature = "sqlite")]
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let store = DbStore::connect("sqlite::memory:").await?;
 /// let (now, later) = (Timestamp::from_secs(1_000), Timestamp::from_secs(2_000));
@@ -81,6 +82,7 @@ impl DbStore {
     /// ```
     /// use session_db::{DbStore, sqlx};
     ///
+    /// # #[cfg(feature = "sqlite")]
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let pool = sqlx::SqlitePool::connect("sqlite::memory:").await?;
     /// let store = DbStore::new(pool);
