@@ -38,6 +38,7 @@ const ALL: [&Service; 4] = [
 pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("conformance_postgres", &[&postgres::SERVICE]),
     of_session_db("conformance_mysql", &[&mariadb::SERVICE]),
+    of_session_db("clearing", BOTH_DATABASES),
     of_session_db("migrate", BOTH_DATABASES),
     of_session_db("processes", BOTH_DATABASES),
     of_session_db("interleavings", BOTH_DATABASES),
