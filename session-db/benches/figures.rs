@@ -1,6 +1,6 @@
 //! What the crate's documentation says about sizes and speed, measured: `cargo bench -p session-db --all-features`.
 //!
-//! On SQLite in a temporary folder, and on the servers that `SESSION_TEST_POSTGRES` and `SESSION_TEST_MARIADB` name. Speed is
+//! With `-- SQLite` after it, on that database alone. On SQLite in a temporary folder, and on the servers that `SESSION_TEST_POSTGRES` and `SESSION_TEST_MARIADB` name. Speed is
 //! given as a ratio to a bare `UPDATE` through the same pool, since it is the disk and the network that decide on the rest.
 
 use std::fmt::Write as _;
@@ -62,6 +62,9 @@ fn main() -> Result<()> {
 }
 
 async fn measure(name: &str, url: &str, sync: SyncPolicy) -> Result<()> {
+    if !is_wanted(name) {
+        return Ok(());
+    }
     let table = format!("figures_{}", std::process::id());
     let config = DbStoreConfig::new()
         .with_table(TableName::parse(&table)?)
@@ -85,6 +88,13 @@ async fn measure(name: &str, url: &str, sync: SyncPolicy) -> Result<()> {
         ))?;
     }
     execute(&store, &format!("DROP TABLE {table}")).await
+}
+
+fn is_wanted(name: &str) -> bool {
+    let mut wanted = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'));
+    wanted.next().is_none_or(|wanted| name.contains(&wanted))
 }
 
 async fn fill(store: &DbStore) -> Result<()> {

@@ -27,7 +27,7 @@ pub(crate) struct Runner<D: Dialect> {
     pub(crate) pool: Pool<D::Driver>,
     timeout: Duration,
     /// One writer at a time, where the database has only one.
-    writers: Option<Arc<Semaphore>>,
+    writers: Option<Writers>,
     wariness: Wariness,
 }
 
@@ -36,7 +36,7 @@ impl<D: Dialect> Runner<D> {
         Self {
             pool,
             timeout,
-            writers: D::HAS_ONE_WRITER.then(|| Arc::new(Semaphore::new(1))),
+            writers: D::HAS_ONE_WRITER.then(Writers::new),
             wariness: Wariness::new(),
         }
     }
@@ -86,16 +86,29 @@ impl<D: Dialect> Runner<D> {
         begin_by: Instant,
         deadline: Instant,
     ) -> Result<Answer<Row<D>>, Failure> {
-        let permit = match &self.writers {
-            Some(writers) if call.writes() => Some(self.permit(writers, begin_by).await?),
-            _ => None,
+        let turn = self.writers.as_ref().filter(|_| call.writes());
+        let place = match turn {
+            Some(writers) => Some(permit::<D>(&writers.places, begin_by).await?),
+            None => None,
         };
         let mut lent = self.acquire(begin_by).await?;
+        let turn = turn.map(|writers| Arc::clone(&writers.turn));
         let call = Arc::clone(call);
         // On a task of its own: a request that is dropped, because its client went away, must not leave a connection in
         // the middle of an answer. It would have to be closed, and whoever can hang up could have us reconnect all day.
         let statement = async move {
+            let permit = match &turn {
+                Some(turn) => match permit::<D>(turn, begin_by).await {
+                    Ok(permit) => Some(permit),
+                    Err(failure) => {
+                        lent.give_back();
+                        return Err(failure);
+                    }
+                },
+                None => None,
+            };
             let result = timeout_at(deadline, D::run(lent.connection()?, &call)).await;
+            drop(permit);
             let result = match result {
                 Ok(result) => result.map_err(Failure::of::<D>),
                 Err(_elapsed) => Err(Failure::new::<D>(
@@ -106,7 +119,7 @@ impl<D: Dialect> Runner<D> {
             if result.is_ok() || matches!(&result, Err(failure) if failure.is_an_answer()) {
                 lent.give_back();
             }
-            drop(permit);
+            drop(place);
             result
         };
         let result = match tokio::spawn(statement.in_current_span()).await {
@@ -120,20 +133,6 @@ impl<D: Dialect> Runner<D> {
             self.wariness.begin();
         }
         result
-    }
-
-    async fn permit(
-        &self,
-        writers: &Arc<Semaphore>,
-        deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, Failure> {
-        let permit = timeout_at(deadline, Arc::clone(writers).acquire_owned()).await;
-        permit.ok().and_then(Result::ok).ok_or_else(|| {
-            Failure::new::<D>(
-                Kind::Unavailable,
-                "other writers of this process were not done in time; is the disk slow, or the database locked?",
-            )
-        })
     }
 
     /// A connection. Not tested before its use, which would cost a round trip each time, unless one broke lately.
@@ -155,6 +154,36 @@ impl<D: Dialect> Runner<D> {
             }
         }
     }
+}
+
+/// Where the writers of this process queue up, in the order in which they came.
+struct Writers {
+    /// For one who writes, and one who is ready to: with its connection in hand, so that the database has no pause between
+    /// them. More would leave no connections to readers.
+    places: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
+}
+
+impl Writers {
+    fn new() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(2)),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+async fn permit<D: Dialect>(
+    semaphore: &Arc<Semaphore>,
+    deadline: Instant,
+) -> Result<OwnedSemaphorePermit, Failure> {
+    let permit = timeout_at(deadline, Arc::clone(semaphore).acquire_owned()).await;
+    permit.ok().and_then(Result::ok).ok_or_else(|| {
+        Failure::new::<D>(
+            Kind::Unavailable,
+            "other writers of this process were not done in time; is the disk slow, or the database locked?",
+        )
+    })
 }
 
 impl<D: Dialect> std::fmt::Debug for Runner<D> {
