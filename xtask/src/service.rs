@@ -37,15 +37,15 @@ const ALL: [&Service; 4] = [
 /// Which integration test needs which services. It is kept out of its package's ordinary tests.
 pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("conformance_postgres", &[&postgres::SERVICE]),
-    of_session_db_in_full("conformance_mysql", &[&mariadb::SERVICE]),
+    of_session_db("conformance_mysql", &[&mariadb::SERVICE]),
     of_session_db_in_full("clearing", BOTH_DATABASES),
-    of_session_db_in_full("migrate", BOTH_DATABASES),
-    of_session_db_in_full("processes", BOTH_DATABASES),
+    of_session_db("migrate", BOTH_DATABASES),
+    of_session_db("processes", BOTH_DATABASES),
     of_session_db_in_full("interleavings", BOTH_DATABASES),
-    of_session_db_in_full("no_secret", BOTH_DATABASES),
-    of_session_db_in_full("round_trips", BOTH_DATABASES),
-    of_session_db_in_full("plans", BOTH_DATABASES),
-    of_session_db_in_full("purge", BOTH_DATABASES),
+    of_session_db("no_secret", BOTH_DATABASES),
+    of_session_db("round_trips", BOTH_DATABASES),
+    of_session_db("plans", BOTH_DATABASES),
+    of_session_db("purge", BOTH_DATABASES),
     of_session_db_in_full("outage", BOTH_DATABASES),
     of_session_db_in_full("pgbouncer", &[&pgbouncer::SERVICE]),
     ServiceTest {
