@@ -1,2 +1,14 @@
-//! Sessions in Redis and in bounded memory. Nothing is here yet: until this crate has a store, use `session-file`,
-//! or write a store of your own with `session_core::store::SessionStore`.
+//! Sessions in a cache, and the cache that goes in front of a database.
+
+mod slot;
+mod cache;
+mod forward;
+mod store;
+#[cfg(feature = "memory")]
+mod memory;
+
+pub use cache::{Cache, SharedCache};
+#[cfg(feature = "memory")]
+pub use memory::{MemoryCache, MemoryCacheConfig};
+pub use slot::{Entry, Lease, Slot};
+pub use store::CacheStore;
