@@ -26,6 +26,9 @@ abilities! {
     /// [`SessionStore::clear_expired`](crate::store::SessionStore::clear_expired). A store without it answers
     /// [`StoreError::Unsupported`](crate::store::StoreError::Unsupported).
     clear_expired;
+    /// Keeping records that have expired until `clear_expired` is called. A cache forgets them by itself: there is nothing to
+    /// clear, and `clear_expired` answers `Ok(0)`.
+    keeps_expired_records;
     /// [`SessionStore::owner_index`](crate::store::SessionStore::owner_index).
     owner_index;
     /// [`SessionStore::scan`](crate::store::SessionStore::scan).

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::conformance::ability::Ability;
+use crate::conformance::ability::{self, Ability};
 use crate::key::StoreKey;
 use crate::record::{Change, NewRecord, Record, Saved, Version};
 use crate::store::{OwnerIndex, SessionStore, StoreError, StoreScan};
@@ -68,7 +68,10 @@ impl Stores {
     }
 
     pub(super) fn offer(&self, ability: Ability) -> bool {
-        !self.lacking.contains(&ability)
+        // Where nothing is kept that has expired, nothing can be cleared.
+        let nothing_to_clear = ability == ability::clear_expired
+            && self.lacking.contains(&ability::keeps_expired_records);
+        !nothing_to_clear && !self.lacking.contains(&ability)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::store::SessionStore;
 pub(in crate::conformance) const NOW: Timestamp = Timestamp::from_secs(4_102_444_800);
 
 /// When a record ends unless the clause says otherwise.
-pub(super) const END: Timestamp = at(1_000);
+pub(in crate::conformance) const END: Timestamp = at(1_000);
 
 /// So many seconds after [`NOW`], or before it.
 pub(super) const fn at(secs: i64) -> Timestamp {
@@ -37,7 +37,7 @@ pub(super) fn second() -> Duration {
     clippy::expect_used,
     reason = "32 digits are a session key, whatever the number"
 )]
-pub(super) fn key(n: u64) -> StoreKey {
+pub(in crate::conformance) fn key(n: u64) -> StoreKey {
     let key = SessionKey::parse(format!("{n:0>32}").as_bytes()).expect("32 characters of [a-z0-9]");
     KeyPolicy::Hashed.store_key(&key)
 }
@@ -47,7 +47,7 @@ pub(super) fn payload(data: impl Into<Bytes>) -> Payload {
 }
 
 /// A new record with this data that lives until [`END`].
-pub(super) fn new(data: impl Into<Bytes>) -> NewRecord {
+pub(in crate::conformance) fn new(data: impl Into<Bytes>) -> NewRecord {
     NewRecord::new(payload(data), END)
 }
 
