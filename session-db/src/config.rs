@@ -90,7 +90,6 @@ pub struct DbStoreConfig {
     sync: SyncPolicy,
     connections_max: Option<u32>,
     creates_schema: bool,
-    prepares: bool,
 }
 
 /// What a table needs of it.
@@ -98,7 +97,6 @@ pub(crate) struct ForTable {
     pub(crate) name: TableName,
     pub(crate) timeout: Duration,
     pub(crate) creates_schema: bool,
-    pub(crate) prepares: bool,
 }
 
 impl Default for DbStoreConfig {
@@ -117,7 +115,6 @@ impl DbStoreConfig {
             sync: SyncPolicy::default(),
             connections_max: None,
             creates_schema: false,
-            prepares: true,
         }
     }
 
@@ -178,19 +175,16 @@ impl DbStoreConfig {
     /// Connections that were opened are closed. A SQLite file may have been made, without a table.
     pub async fn connect(self, url: &str) -> Result<DbStore, Error> {
         let scheme = url.split(':').next().unwrap_or_default();
-        let (pool, prepares): (DbPool, bool) = match scheme {
+        let pool: DbPool = match scheme {
             #[cfg(feature = "sqlite")]
-            "sqlite" => (dialect::Sqlite::connect(url, &self).await?.into(), true),
+            "sqlite" => dialect::Sqlite::connect(url, &self).await?.into(),
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => (
-                dialect::Postgres::connect(url, &self).await?.into(),
-                !dialect::is_for_a_pooler(url),
-            ),
+            "postgres" | "postgresql" => dialect::Postgres::connect(url, &self).await?.into(),
             #[cfg(feature = "mysql")]
-            "mysql" | "mariadb" => (dialect::MySql::connect(url, &self).await?.into(), true),
+            "mysql" | "mariadb" => dialect::MySql::connect(url, &self).await?.into(),
             _ => return Err(unknown(scheme)),
         };
-        Ok(DbStore::of(pool, Self { prepares, ..self }))
+        Ok(DbStore::of(pool, self))
     }
 
     #[cfg(feature = "sqlite")]
@@ -198,9 +192,10 @@ impl DbStoreConfig {
         self.timeout
     }
 
-    /// How long the database itself may take for one statement: a little less than the half that each write has at least.
+    /// How long the database itself may take for one statement: less than the half that each write has at least, since a busy
+    /// machine wakes those who wait too late.
     pub(crate) fn statement_timeout(&self) -> Duration {
-        self.timeout.mul_f32(0.45)
+        self.timeout.mul_f32(0.4)
     }
 
     #[cfg(feature = "sqlite")]
@@ -225,7 +220,6 @@ impl DbStoreConfig {
             table: name,
             timeout,
             creates_schema,
-            prepares,
             sync: _,
             connections_max: _,
         } = self;
@@ -233,7 +227,6 @@ impl DbStoreConfig {
             name,
             timeout,
             creates_schema,
-            prepares,
         }
     }
 }

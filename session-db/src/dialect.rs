@@ -12,17 +12,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use session_core::store::{StoreKey, Timestamp};
-use sqlx::Database;
 use sqlx::error::DatabaseError;
+use sqlx::{Database, Pool};
 
 #[cfg(feature = "mysql")]
 pub(crate) use mysql::MySql;
 #[cfg(feature = "postgres")]
-pub(crate) use postgres::{Postgres, is_for_a_pooler};
+pub(crate) use postgres::Postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::Sqlite;
 
 use crate::error::Verdict;
+use crate::quiet::Quiet;
 use crate::schema::TableName;
 
 /// A driver's connection.
@@ -50,6 +51,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     const HAS_ONE_WRITER: bool;
 
     fn statements(table: &TableName) -> Statements;
+
+    /// Whether this pool's connections find again what was prepared on them.
+    fn keeps_statements(_pool: &Pool<Self::Driver>) -> bool {
+        true
+    }
 
     /// Which code the database answered with, and what it means.
     fn sort(error: &dyn DatabaseError) -> (String, Verdict);
@@ -434,10 +440,10 @@ macro_rules! speak {
                 return match call.statement.gives {
                     Gives::Count => Ok(Answer {
                         rows: Vec::new(),
-                        affected: query.execute(connection).await?.rows_affected(),
+                        affected: Quiet::new(query.execute(connection)).await?.rows_affected(),
                     }),
                     Gives::Rows | Gives::RowsOfAWrite => Ok(Answer {
-                        rows: query.fetch_all(connection).await?,
+                        rows: Quiet::new(query.fetch_all(connection)).await?,
                         affected: 0,
                     }),
                 };

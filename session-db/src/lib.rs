@@ -7,6 +7,7 @@ compile_error!(
 
 mod error;
 mod schema;
+mod quiet;
 mod dialect;
 mod runner;
 mod table;

@@ -57,15 +57,15 @@ impl<D: Dialect> Table<D> {
             name,
             timeout,
             creates_schema,
-            prepares,
         } = config.for_table();
         let statements = D::statements(&name);
+        let statements = match D::keeps_statements(&pool) {
+            true => statements,
+            false => statements.unprepared(),
+        };
         Self {
             runner: Runner::new(pool, timeout),
-            statements: match prepares {
-                true => statements,
-                false => statements.unprepared(),
-            },
+            statements,
             name,
             timeout,
             creates_schema,

@@ -287,18 +287,39 @@ fn statements_that_hold_their_values_are_not_logged() {
     };
     block_on(async {
         let url = format!("{}?statement-cache-capacity=0", server.url);
+        let connected = server.config(&new_table()).connect(&url).await.unwrap();
+        // Of a pool of the application's own all else is logged.
+        let pool = sqlx::PgPool::connect(&url).await.unwrap();
         let table = new_table();
-        let store = server.config(&table).connect(&url).await.unwrap();
-        store.migrate().await.unwrap();
-        let version = store.create(&key(1), record(), NOW).await.unwrap();
-        drop(store.save(&key(1), &version, change(), NOW).await.unwrap());
-        store
-            .load(&key(1), NOW)
-            .await
-            .unwrap()
-            .expect("it is there");
+        let own = server.config(&table).with_pool(pool.clone());
+        for store in [&connected, &own] {
+            store.migrate().await.unwrap();
+            let version = store.create(&key(1), record(), NOW).await.unwrap();
+            drop(store.save(&key(1), &version, change(), NOW).await.unwrap());
+            let loaded = store.load(&key(1), NOW).await.unwrap();
+            loaded.expect("it is there");
+        }
+
+        // A statement that is given up is logged as well.
+        let mut holder = pool.begin().await.unwrap();
+        let lock = format!("UPDATE {table} SET version = version");
+        let lock = sqlx::raw_sql(sqlx::AssertSqlSafe(lock));
+        lock.execute(&mut *holder).await.unwrap();
+        let impatient = server.config(&table);
+        let impatient = impatient.with_timeout(std::time::Duration::from_millis(300));
+        let impatient = impatient.with_pool(pool.clone());
+        let record = own.load(&key(1), NOW).await.unwrap();
+        let version = record.expect("it is there").version;
+        let saved = impatient.save(&key(1), &version, change(), NOW).await;
+        support::assert_unavailable(saved, "lock");
+        drop(holder);
+
         let hex: String = MARK.bytes().map(|byte| format!("{byte:02x}")).collect();
         let text = log.text();
+        assert!(
+            text.contains("SET version = version"),
+            "nothing is logged, so that the rest says nothing"
+        );
         assert!(!text.contains(MARK), "the log shows a key");
         assert!(!text.contains(&hex), "the log shows data");
     });

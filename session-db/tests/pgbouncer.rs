@@ -20,7 +20,7 @@ mod support {
         Some(format!("{url}?statement-cache-capacity=0"))
     }
 
-    fn config() -> DbStoreConfig {
+    pub(crate) fn config() -> DbStoreConfig {
         let table = format!("t_{:016x}", RandomState::new().hash_one(0_u8));
         DbStoreConfig::new()
             .with_table(TableName::parse(&table).expect("a name"))
@@ -44,10 +44,16 @@ mod support {
     }
 }
 
-use session_core::SessionManager;
+use std::str::FromStr as _;
 
-use servers::{chain, request};
-use support::{new_store, url};
+use session_core::SessionManager;
+use session_core::store::{SessionStore as _, StoreError};
+use session_db::DbStore;
+use session_db::sqlx::PgPool;
+use session_db::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use servers::{NOW, Server, bounded, chain, key, new, request};
+use support::{config, new_store, url};
 
 session_core::conformance_suite!(|| async { new_store().await });
 
@@ -89,4 +95,113 @@ async fn fifty_writers_of_one_session_all_get_through() {
     .await
     .expect("the server runs");
     assert_eq!(count.expect("a number"), Some(WRITERS), "updates were lost");
+}
+
+/// An application's own pool, with the statement cache off as the documentation says.
+#[tokio::test]
+async fn an_own_pool_works_with_its_statement_cache_off() {
+    let Some(url) = Server::PgBouncer.url() else {
+        return;
+    };
+    let options = PgConnectOptions::from_str(&url).expect("the URL is right");
+    let pool = PgPoolOptions::new()
+        .max_connections(6)
+        .connect_with(options.statement_cache_capacity(0).extra_float_digits(None))
+        .await
+        .expect("the server runs");
+    let store = config().with_pool(pool);
+    store.migrate().await.expect("a role that may make tables");
+    let mut tasks = Vec::new();
+    for number in 0..50 {
+        let store = store.clone();
+        tasks.push(tokio::spawn(async move {
+            store.create(&key(number), new("a"), NOW).await?;
+            store.load(&key(number), NOW).await
+        }));
+    }
+    for task in tasks {
+        match task.await.expect("it does not panic") {
+            Ok(record) => assert!(record.is_some(), "a session was lost"),
+            Err(error) => panic!("PgBouncer was in the way: {}", chain(&error)),
+        }
+    }
+}
+
+/// What somebody meets who has not read the documentation.
+#[tokio::test]
+async fn a_statement_cache_is_an_error_that_says_what_to_set() {
+    let Some(url) = Server::PgBouncer.url() else {
+        return;
+    };
+    let connected = config().connect(&url).await;
+    let error = connected.expect_err("PgBouncer takes no settings from those who connect");
+    let text = chain(&error);
+    assert!(text.contains("statement-cache-capacity=0"), "{text}");
+}
+
+/// A pool whose options PgBouncer takes, with its statement cache on: a statement is then on another connection of the server,
+/// or another client's is there under its name.
+#[tokio::test]
+async fn statements_that_get_lost_are_an_error_that_says_what_to_set() {
+    let Some(database) = Server::PgBouncer.database("lost_statements").await else {
+        return;
+    };
+    let set_up = DbStore::connect(&format!("{}?statement-cache-capacity=0", database.url)).await;
+    let set_up = set_up.expect("the server runs");
+    set_up.migrate().await.expect("a role that may make tables");
+    let client = async || {
+        let options = PgConnectOptions::from_str(&database.url).expect("the URL is right");
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.extra_float_digits(None))
+            .await
+            .expect("the server runs");
+        (DbStore::new(pool.clone()), pool)
+    };
+    let (one, other, third) = (client().await, client().await, client().await);
+
+    // All are on the one connection to the server, and name their first statement alike.
+    let loaded = one.0.load(&key(1), NOW).await;
+    assert!(loaded.expect("it works by chance").is_none());
+    is_idle(&one.1).await;
+    assert_advice("42P05", other.0.load(&key(1), NOW).await);
+    is_idle(&other.1).await;
+
+    // Somebody is busy on that connection, and what was prepared there is not on the next.
+    let mut busy = database.beside().await;
+    busy.execute("BEGIN").await;
+    assert_advice("26000", one.0.load(&key(1), NOW).await);
+    is_idle(&one.1).await;
+
+    // The same name means one statement here and another there.
+    let deleted = third.0.delete(&key(1)).await;
+    assert!(!deleted.expect("it works by chance"));
+    is_idle(&third.1).await;
+    let mut also_busy = database.beside().await;
+    also_busy.execute("BEGIN").await;
+    busy.execute("COMMIT").await;
+    assert_advice("08P01", third.0.delete(&key(1)).await);
+}
+
+/// Until the pool's only connection has come back, which takes a round trip.
+#[cfg(test)]
+async fn is_idle(pool: &PgPool) {
+    bounded("the pool", async {
+        while pool.num_idle() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+fn assert_advice<T: std::fmt::Debug>(code: &str, answer: Result<T, StoreError>) {
+    match answer {
+        Err(error @ StoreError::Misconfigured { .. }) => {
+            let text = chain(&error);
+            assert!(text.contains(code), "another mistake: {text}");
+            assert!(text.contains("?statement-cache-capacity=0"), "{text}");
+        }
+        other => panic!("{code} was taken for: {other:?}"),
+    }
 }

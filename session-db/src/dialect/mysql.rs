@@ -7,8 +7,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 use sqlx::{Executor as _, Row as _};
 
 use super::{
-    Answer, Call, Connection, Dialect, Gives, INSERT, Row, Statement, Statements, Value, Words,
-    speak,
+    Answer, Call, Connection, Dialect, Gives, INSERT, Quiet, Row, Statement, Statements, Value,
+    Words, speak,
 };
 use crate::config::{DbStoreConfig, URL_ADVICE, not_connected};
 use crate::error::{Error, Failure, Kind, Verdict};

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, PgConnection, Row as _};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
+use sqlx::{ConnectOptions as _, PgConnection, PgPool, Row as _};
 
 use super::{
-    Answer, Call, Connection, Dialect, Gives, Row, Statement, Statements, Value, Words, speak,
-    upsert,
+    Answer, Call, Connection, Dialect, Gives, Quiet, Row, Statement, Statements, Value, Words,
+    speak, upsert,
 };
 use crate::config::{DbStoreConfig, URL_ADVICE, not_connected};
 use crate::error::{Error, Failure, Kind, Verdict};
@@ -51,9 +51,19 @@ impl Dialect for Postgres {
         Statements::write(&WORDS, &table, upsert(&WORDS, &table), None, clear)
     }
 
+    fn keeps_statements(pool: &PgPool) -> bool {
+        keeps_statements(&pool.connect_options())
+    }
+
     fn sort(error: &dyn DatabaseError) -> (String, Verdict) {
         let code = error.code().unwrap_or_default().into_owned();
-        let verdict = verdict(&code);
+        let is_at_the_end = error
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_some_and(|error| error.severity() != PgSeverity::Error);
+        let verdict = match code.as_str() {
+            PROTOCOL_VIOLATION => violation(is_at_the_end, error.message()),
+            code => verdict(code),
+        };
         (format!("SQLSTATE {code}"), verdict)
     }
 
@@ -189,6 +199,31 @@ const COLUMNS: &[(&str, &str)] = &[
     ("payload", "bytea"),
 ];
 
+const PROTOCOL_VIOLATION: &str = "08P01";
+
+/// What PgBouncer has to say has one code for everything. The server's own words of that code, which end no connection, are
+/// that a statement is not the one that was prepared.
+fn violation(ends_the_connection: bool, message: &str) -> Verdict {
+    if !ends_the_connection {
+        return NO_STATEMENTS;
+    }
+    if message.starts_with("unsupported startup parameter") {
+        return Verdict::new(
+            Kind::NotSetUp,
+            "a pooler refuses the settings of a new connection: behind PgBouncer in transaction mode, connect with ?statement-cache-capacity=0 in the URL, or make your own pool with statement_cache_capacity(0) and extra_float_digits(None)",
+        );
+    }
+    Verdict::new(
+        Kind::Lost,
+        "the server, or a pooler before it, ended the connection; see its log",
+    )
+}
+
+const NO_STATEMENTS: Verdict = Verdict::new(
+    Kind::NotSetUp,
+    "prepared statements get lost between us and the server: behind PgBouncer in transaction mode, connect with ?statement-cache-capacity=0 in the URL, make your own pool with statement_cache_capacity(0), or set PgBouncer's max_prepared_statements (1.21 and later)",
+);
+
 /// What a SQLSTATE means (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 fn verdict(code: &str) -> Verdict {
     let class = code.get(..2).unwrap_or_default();
@@ -232,10 +267,7 @@ fn verdict(code: &str) -> Verdict {
             Kind::NotSetUp,
             "the server refused the login: look at user, password and database in the URL, and at pg_hba.conf",
         ),
-        (_, "26000" | "42P05") => Verdict::new(
-            Kind::NotSetUp,
-            "prepared statements get lost between us and the server: behind PgBouncer in transaction mode, set its max_prepared_statements (1.21 and later), or connect with ?statement-cache-capacity=0 in the URL",
-        ),
+        (_, "26000" | "42P05") => NO_STATEMENTS,
         ("23", "23505") => Verdict::new(Kind::Duplicate, "the key is taken"),
         ("23", _) => Verdict::new(
             Kind::NotSetUp,
@@ -326,14 +358,15 @@ const CONNECTIONS_MAX: u32 = 10;
 
 impl Postgres {
     /// A pool for sessions.
-    pub(crate) async fn connect(url: &str, config: &DbStoreConfig) -> Result<sqlx::PgPool, Error> {
+    pub(crate) async fn connect(url: &str, config: &DbStoreConfig) -> Result<PgPool, Error> {
         let options: PgConnectOptions = url
             .parse()
             .map_err(|_unusable: sqlx::Error| Error::InvalidUrl { advice: URL_ADVICE })?;
         // Nothing of ours is a float, and PgBouncer refuses this setting unless it is told to ignore it.
         let mut options = options.extra_float_digits(None);
-        if is_for_a_pooler(url) {
-            // sqlx logs the text of slow statements, in which the values are then.
+        if !keeps_statements(&options) {
+            // sqlx logs the text of slow statements, in which the values are then. And a pooler takes no settings at the
+            // start of a connection.
             options = options.disable_statement_logging();
         } else {
             // A statement that we gave up must not wait for its lock for ever, and then write after all.
@@ -349,13 +382,14 @@ impl Postgres {
     }
 }
 
-/// Whether the URL says that prepared statements are not kept: that there is a pooler in between, which also takes no
-/// settings at the start of a connection.
-pub(crate) fn is_for_a_pooler(url: &str) -> bool {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    query
-        .split('&')
-        .any(|pair| pair == "statement-cache-capacity=0")
+/// Whether sqlx keeps what it prepares: it is told not to where there is a pooler in between. (It then gives a statement a name
+/// all the same, and uses it in another transaction, so that we prepare none.)
+fn keeps_statements(options: &PgConnectOptions) -> bool {
+    // They are told in a URL alone. What is of no interest here must not keep them from being one.
+    let options = options.clone().host("host").socket("socket");
+    let url = options.username("user").password("").to_url_lossy();
+    let mut pairs = url.query_pairs();
+    !pairs.any(|(name, value)| name == "statement-cache-capacity" && value == "0")
 }
 
 #[cfg(test)]
@@ -390,13 +424,32 @@ mod tests {
     }
 
     #[test]
-    fn a_pooler_is_told_by_the_url() {
-        assert!(is_for_a_pooler(
+    fn a_pooler_is_told_by_the_options() {
+        let keeps = |url: &str| keeps_statements(&url.parse().unwrap());
+        assert!(!keeps(
             "postgres://h/d?sslmode=disable&statement-cache-capacity=0"
         ));
-        assert!(!is_for_a_pooler(
-            "postgres://h/d?statement-cache-capacity=100"
-        ));
-        assert!(!is_for_a_pooler("postgres://h/statement-cache-capacity=0"));
+        assert!(keeps("postgres://h/d?statement-cache-capacity=100"));
+        assert!(keeps("postgres://h/statement-cache-capacity=0"));
+        assert!(keeps("postgres:///d?host=/run/postgresql"));
+        let own = PgConnectOptions::new_without_pgpass()
+            .host("::1")
+            .username("a user: @/?#")
+            .socket("")
+            .database("?statement-cache-capacity=0");
+        assert!(keeps_statements(&own), "a name was taken for an option");
+        assert!(!keeps_statements(&own.statement_cache_capacity(0)));
+    }
+
+    #[test]
+    fn what_a_pooler_says_is_told_from_what_a_server_says() {
+        let advice = |verdict: Verdict| verdict.advice;
+        let refused = violation(true, "unsupported startup parameter: options");
+        for verdict in [violation(false, "bind message supplies 2"), refused] {
+            assert_eq!(verdict.kind, Kind::NotSetUp);
+            assert!(advice(verdict).contains("?statement-cache-capacity=0"));
+        }
+        // Nothing is wrong with how it was set up.
+        assert_eq!(violation(true, "query_wait_timeout").kind, Kind::Lost);
     }
 }

@@ -9,8 +9,8 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Answer, Call, Connection, Dialect, Gives, Row, Statement, Statements, Value, Words, speak,
-    upsert,
+    Answer, Call, Connection, Dialect, Gives, Quiet, Row, Statement, Statements, Value, Words,
+    speak, upsert,
 };
 use crate::config::{DbStoreConfig, SyncPolicy, URL_ADVICE, not_connected};
 use crate::error::{Error, Failure, Kind, Verdict};

@@ -136,7 +136,12 @@ impl Beside {
         loop {
             let connected = match server {
                 Server::Postgres | Server::PgBouncer => {
-                    sqlx::PgConnection::connect(url).await.map(Self::Postgres)
+                    let options: sqlx::postgres::PgConnectOptions =
+                        url.parse().expect("a server's URL");
+                    // PgBouncer refuses this setting.
+                    let options = options.extra_float_digits(None);
+                    let connected = sqlx::PgConnection::connect_with(&options).await;
+                    connected.map(Self::Postgres)
                 }
                 Server::MariaDb => sqlx::MySqlConnection::connect(url).await.map(Self::MariaDb),
             };
