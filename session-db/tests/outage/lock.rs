@@ -33,7 +33,7 @@ pub(crate) async fn lock_row(database: Database) {
 }
 
 /// How many statements wait for a lock.
-const fn waiting(server: Server) -> &'static str {
+pub(crate) const fn waiting(server: Server) -> &'static str {
     match server {
         Server::MariaDb => {
             "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"

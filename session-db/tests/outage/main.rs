@@ -24,10 +24,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use connection::{exhaust_pool, lose_answers, refuse, stall};
 use kill::kill;
-use lock::{deadlock, lock_row, serialize};
+use lock::{deadlock, lock_row, serialize, waiting};
 use servers::proxy::Proxy;
 use servers::{NOW, Server, assert_unavailable, bounded, change, key, new};
-use support::{assert_unharmed, assert_writes_unavailable, create_record, one_connection};
+use support::{
+    assert_unharmed, assert_writes_unavailable, create_record, impatient, one_connection,
+};
 
 /// A server that is killed, or made read-only, is of no use to another test.
 async fn alone(server: Server) -> MutexGuard<'static, ()> {
@@ -140,15 +142,30 @@ async fn a_statement_timeout_of_postgres_is_unavailable() {
     holder
         .execute("SELECT * FROM web_sessions FOR UPDATE")
         .await;
-    let settings = [[("statement_timeout", "200")], [("lock_timeout", "200")]];
+    // Whichever of the two ends first, or the store's own patience before them.
+    let settings = [
+        &[("statement_timeout", "200")][..],
+        &[("lock_timeout", "200")],
+        &[("statement_timeout", "200"), ("lock_timeout", "10000")],
+        &[("statement_timeout", "10000"), ("lock_timeout", "200")],
+        &[("statement_timeout", "200"), ("lock_timeout", "200")],
+    ];
     let plain = database.url.clone();
     for setting in settings {
         database.url = plain.clone();
-        let url = database.url_with_settings(&setting);
+        let url = database.url_with_settings(setting);
         let pool = PgPoolOptions::new().connect(&url).await;
         let store = DbStore::new(pool.expect("the server runs"));
         assert_writes_unavailable(&store, &version).await;
     }
+    database.url = plain;
+    let url = database.url_with_settings(&[("statement_timeout", "3000")]);
+    let pool = PgPoolOptions::new().connect(&url).await;
+    let patient = DbStore::new(pool.expect("the server runs"));
+    assert_writes_unavailable(&impatient(&patient), &version).await;
+    // The server ends what the store gave up.
+    let mut watcher = database.beside().await;
+    watcher.wait_for(waiting(Server::Postgres), "0").await;
     holder.execute("ROLLBACK").await;
     assert_unharmed(&store, &version).await;
 }
