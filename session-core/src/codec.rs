@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::data::SessionData;
 use crate::key::StoreKey;
+use crate::owner::Owner;
 use crate::store::StoreError;
 
 /// Turns [`SessionData`] into bytes and back.
@@ -31,6 +32,17 @@ pub trait Codec: fmt::Debug + Send + Sync + 'static {
     /// key, and the record is left as it is. [`StoreError::Unrepresentable`] when they are valid, but hold something that
     /// [`SessionData`] can't: the request then fails, and the record is left as it is.
     fn decode(&self, key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError>;
+
+    /// Whether this format keeps a session's owner among its data, as Django does, and not beside them in the record. Such a
+    /// format has a log-in of its own, and [`SessionBase::log_in`](crate::SessionBase::log_in) refuses to do half of it.
+    fn keeps_owner(&self) -> bool {
+        false
+    }
+
+    /// Whose session the data say it is, if this format [keeps that](Self::keeps_owner) among them.
+    fn owner(&self, _data: &SessionData) -> Option<Owner> {
+        None
+    }
 }
 
 /// The default codec: one JSON object in UTF-8, names in the order in which they were first set.

@@ -40,6 +40,8 @@ impl Expiry {
         };
         match raw.parse::<Value>(EXPIRY_NAME) {
             Ok(Value::Bool(false)) => Self::AtBrowserClose,
+            // A number to Python.
+            Ok(Value::Bool(true)) => Self::OnInactivity(Duration::from_secs(1)),
             Ok(Value::Number(number)) => match number.as_f64() {
                 Some(0.0) => Self::AtBrowserClose,
                 Some(seconds) if seconds < 0.0 => Self::OnInactivity(Duration::ZERO),

@@ -23,6 +23,8 @@ mod outcome;
 mod slot;
 mod manager;
 mod error;
+#[cfg(feature = "django")]
+pub mod django;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 

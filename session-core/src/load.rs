@@ -98,7 +98,10 @@ impl SessionManager {
         });
         match decoded {
             Ok(None) => Ok(None),
-            Ok(Some((data, record))) => {
+            Ok(Some((data, mut record))) => {
+                if self.codec().keeps_owner() {
+                    record.owner = self.codec().owner(&data);
+                }
                 let terms = Terms::of(&data, record.created_at, self.policy());
                 if terms.is_over(now) {
                     return Ok(None);

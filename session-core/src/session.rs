@@ -3,6 +3,8 @@
 mod lifetime;
 mod values;
 
+pub(crate) use lifetime::Before;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -89,12 +91,19 @@ impl SessionBase {
         self.accessed().view.data.raw(name).cloned()
     }
 
-    fn set_raw(&self, name: &str, value: RawJson) -> Result<(), SessionError> {
+    pub(crate) fn set_raw(&self, name: &str, value: RawJson) -> Result<(), SessionError> {
         let mut state = self.accessed();
         self.check_room(&state, name, &value)?;
         state.apply(Entry::Set {
             name: name.to_owned(),
             value,
+        })
+    }
+
+    #[cfg(feature = "django")]
+    pub(crate) fn remove_raw(&self, name: &str) -> Result<(), SessionError> {
+        self.accessed().apply(Entry::Remove {
+            name: name.to_owned(),
         })
     }
 

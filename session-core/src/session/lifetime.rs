@@ -11,6 +11,15 @@ use crate::policy::LABEL_BYTES_MAX;
 use crate::record::Label;
 use crate::session::SessionBase;
 
+/// What becomes of the data that a session holds when somebody logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Kept, unless it is another owner's.
+    Kept,
+    /// Cleared in any case.
+    Cleared,
+}
+
 /// Beginning and ending.
 impl SessionBase {
     /// Makes this the session of `owner`: to be called when somebody has proved who they are.
@@ -22,12 +31,27 @@ impl SessionBase {
     /// # Errors
     ///
     /// [`SessionError::InvalidOwner`] when the id is empty, longer than 256 bytes, or has a NUL in it.
+    /// [`SessionError::Unsupported`] when the session is shared with a Django, which has to be told more of its user:
+    /// `DjangoUser::log_in` does that.
     #[doc(alias = "login")]
     pub fn log_in(&self, owner: impl Into<Owner>) -> Result<(), SessionError> {
-        let owner = owner.into();
+        if self.0.manager.codec().keeps_owner() {
+            return Err(SessionError::Unsupported {
+                operation: "log in by an owner's id alone; Django needs what DjangoUser::log_in tells it",
+            });
+        }
+        self.log_in_as(owner.into(), Before::Kept)
+    }
+
+    /// Makes this the session of `owner`, after what is in it has been cleared or not.
+    pub(crate) fn log_in_as(&self, owner: Owner, before: Before) -> Result<(), SessionError> {
         owner.check()?;
         let at = self.0.manager.now();
-        self.accessed().apply(Entry::LogIn { owner, at })
+        let mut state = self.accessed();
+        if before == Before::Cleared {
+            state.apply(Entry::Clear)?;
+        }
+        state.apply(Entry::LogIn { owner, at })
     }
 
     /// Ends the session: the record dies, the client is told to forget its key, the data is gone. What is set afterwards
@@ -58,7 +82,13 @@ impl SessionBase {
     /// Whose session it is, once somebody has logged in.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
-        self.accessed().view.owner.clone()
+        let codec = self.0.manager.codec();
+        let state = self.accessed();
+        if codec.keeps_owner() {
+            codec.owner(&state.view.data)
+        } else {
+            state.view.owner.clone()
+        }
     }
 
     /// Names the visitor's device, for [`own_sessions`](Self::own_sessions). `None` removes the name.

@@ -1,0 +1,101 @@
+//! How Django's sessions are kept in a cache that serializes to JSON.
+
+use bytes::Bytes;
+
+use super::flaw::Flaw;
+use super::format::json_bytes_max;
+use super::json;
+use super::settings::misconfigured;
+use super::user::owner_of;
+use crate::codec::Codec;
+use crate::data::SessionData;
+use crate::key::StoreKey;
+use crate::owner::Owner;
+use crate::policy::Limits;
+use crate::store::StoreError;
+
+/// What a pickle begins with, from protocol 2 on.
+const PICKLE: u8 = 0x80;
+
+/// Reads and writes sessions as Django's `cache` engine does in a Redis that serializes to JSON: unsigned, as the engine
+/// leaves them.
+///
+/// By default Django pickles what it caches. A pickle may hold any Python object, and whoever can write that cache can run
+/// code in Django; it is not read here. Give the project's session cache Django's own JSON serializer instead, which is a
+/// constructor's parameter of its `RedisCache`:
+///
+/// ```python
+/// CACHES = {
+///     "default": {…},
+///     "sessions": {
+///         "BACKEND": "django.core.cache.backends.redis.RedisCache",
+///         "LOCATION": "redis://…",
+///         "OPTIONS": {"serializer": "django.core.signing.JSONSerializer"},
+///     },
+/// }
+/// SESSION_CACHE_ALIAS = "sessions"
+/// ```
+///
+/// Everything else that uses the cache needs pickles, and so the sessions need one of their own.
+#[derive(Debug, Clone)]
+pub struct DjangoCacheCodec {
+    json_bytes_max: usize,
+}
+
+impl DjangoCacheCodec {
+    /// The codec, under the default limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            json_bytes_max: json_bytes_max(&Limits::default()),
+        }
+    }
+
+    /// How large a session may be. Give it the limits of the policy, if those are not the default.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &Limits) -> Self {
+        self.json_bytes_max = json_bytes_max(limits);
+        self
+    }
+
+    fn check_len(&self, len: usize) -> Result<(), StoreError> {
+        let bytes_max = self.json_bytes_max;
+        if len > bytes_max {
+            return Err(Flaw::TooLarge { bytes_max }.of_text());
+        }
+        Ok(())
+    }
+}
+
+impl Default for DjangoCacheCodec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Codec for DjangoCacheCodec {
+    fn encode(&self, _key: &StoreKey, data: &SessionData) -> Result<Bytes, StoreError> {
+        let json = json::write(data)?;
+        self.check_len(json.len())?;
+        Ok(json.into())
+    }
+
+    fn decode(&self, _key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError> {
+        if bytes.first() == Some(&PICKLE) {
+            return Err(misconfigured(
+                "the session cache holds a pickle, which is not read here; give the cache of SESSION_CACHE_ALIAS \
+                 OPTIONS = {\"serializer\": \"django.core.signing.JSONSerializer\"}, or use the cached_db engine",
+            ));
+        }
+        self.check_len(bytes.len())?;
+        json::read(bytes.to_vec()).map_err(Flaw::of_text)
+    }
+
+    fn keeps_owner(&self) -> bool {
+        true
+    }
+
+    fn owner(&self, data: &SessionData) -> Option<Owner> {
+        owner_of(data)
+    }
+}
