@@ -139,7 +139,8 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 
     /// Changes the live record in the slot, provided that it has the version `expected`, and makes its version one greater.
-    /// Without a live record it is [`Saved::Gone`]; one that the change expires is removed.
+    /// Without a live record it is [`Saved::Gone`]; one that the change expires is removed. A record whose version is no number is
+    /// a copy of a database's, which only the database can change: that is [`Saved::Conflict`].
     ///
     /// # Errors
     ///

@@ -1,14 +1,19 @@
 //! Sessions in a cache, and the cache that goes in front of a database.
 
 mod slot;
+mod envelope;
 mod cache;
 mod forward;
 mod store;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use cache::{Cache, SharedCache};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryCache, MemoryCacheConfig};
+#[cfg(feature = "redis")]
+pub use redis::{RedisCache, RedisCacheConfig, RedisStore};
 pub use slot::{Entry, Lease, Slot};
 pub use store::CacheStore;

@@ -200,7 +200,9 @@ impl Slot {
         let Some(held) = self.live(now) else {
             return Step::stay(Saved::Gone);
         };
-        if held.record.version != *expected {
+        // A version that is no number is a copy's, and a database's to change.
+        let is_ours = matches!(held.record.version, Version::Counter(_));
+        if !is_ours || held.record.version != *expected {
             return Step::stay(Saved::Conflict);
         }
         let version = next_version(&held.record.version);
@@ -241,10 +243,10 @@ fn is_older(held: &Version, new: &Version) -> bool {
     matches!((held, new), (Version::Counter(held), Version::Counter(new)) if held < new)
 }
 
-fn next_version(version: &Version) -> Version {
+pub(crate) fn next_version(version: &Version) -> Version {
     match version {
         Version::Counter(number) => Version::Counter(number.wrapping_add(1)),
-        // A cache issues no other versions: this is a copy, which a cache does not save on its own.
+        // A cache issues no other versions, and saves none.
         other => other.clone(),
     }
 }

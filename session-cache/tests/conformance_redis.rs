@@ -1,0 +1,15 @@
+//! The contract of every store, on a standalone Redis.
+#![cfg(feature = "redis")]
+
+#[cfg(test)]
+mod support;
+
+use support::Server;
+
+session_core::conformance_suite!(
+    || async { Server::Standalone.store().await.expect("a server: see `cargo xtask services`") },
+    except: [
+        keeps_expired_records = "Redis forgets by itself",
+        scan = "Redis has no order",
+    ],
+);
