@@ -252,9 +252,11 @@ pub(crate) struct Statements {
     pub(crate) delete: Statement,
     /// (key, now): if it has expired.
     pub(crate) delete_expired: Statement,
-    /// (from, now, limit): what expired from `from` to `now`, so many at most. Where it gives a row, that holds how many
+    /// (from, to, limit): removes what expired from `from` to `to`, so many at most. Where it gives a row, that holds how many
     /// there were and from where to go on.
     pub(crate) clear: Statement,
+    /// (from, now, limit - 1): when the last of a batch expired, unless there are fewer. Where `clear` can't tell it.
+    pub(crate) batch_end: Option<Statement>,
     /// (owner, now, after, limit): key and [`COLUMNS`].
     pub(crate) sessions_of: Statement,
     /// (key, owner).
@@ -326,6 +328,7 @@ impl Statements {
             ))
             .repeatable(),
             clear,
+            batch_end: None,
             sessions_of: reading(format!(
                 "SELECT session_key, {COLUMNS} FROM {table} WHERE owner = ? AND expires_at > ? AND session_key > ? ORDER BY session_key LIMIT ?"
             )),
@@ -366,6 +369,7 @@ impl Statements {
             delete,
             delete_expired,
             clear,
+            batch_end,
             sessions_of,
             end_one,
             end_others,
@@ -390,6 +394,7 @@ impl Statements {
         ];
         all.extend(save_in_place.as_mut().map(|save| ("save_in_place", save)));
         all.extend(replace.as_mut().map(|replace| ("replace", replace)));
+        all.extend(batch_end.as_mut().map(|end| ("batch_end", end)));
         all
     }
 }

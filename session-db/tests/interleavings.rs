@@ -489,6 +489,37 @@ fn clear_expired_passes_over_what_others_hold_and_what_is_renewed() {
     }
 }
 
+/// As many as one statement removes, which expired in the same second: there is nothing among them to go on from.
+#[test]
+fn clear_expired_passes_over_a_whole_batch_that_others_hold() {
+    const BATCH: u64 = 500;
+    for server in servers("clear_expired_passes_over_a_whole_batch_that_others_hold") {
+        block_on(async {
+            let table = new_table();
+            let store = server.store_in(&table).await;
+            for number in 0..BATCH {
+                store.create(&key(number), new("old"), NOW).await.unwrap();
+            }
+            let next_second = Timestamp::from_secs(LATER.as_secs() + 1);
+            let mut next = new("old");
+            next.expires_at = next_second;
+            store.create(&key(BATCH), next, NOW).await.unwrap();
+            let mut beside = Beside::connect(&server).await;
+            beside.begin().await;
+            let hold = format!(
+                "SELECT 1 FROM {table} WHERE expires_at = {} FOR UPDATE",
+                LATER.as_secs()
+            );
+            beside.execute(&hold).await;
+            let removed = store.clear_expired(next_second, &mut |_| {}).await;
+            assert_eq!(removed.unwrap(), 1, "{}", server.name);
+            beside.execute("COMMIT").await;
+            let removed = store.clear_expired(next_second, &mut |_| {}).await;
+            assert_eq!(removed.unwrap(), BATCH, "{}", server.name);
+        });
+    }
+}
+
 #[test]
 fn a_broken_connection_costs_a_reader_nothing() {
     for server in servers("a_broken_connection_costs_a_reader_nothing") {

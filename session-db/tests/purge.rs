@@ -53,6 +53,10 @@ mod support {
             }
         }
 
+        pub(crate) const fn is_full(self) -> bool {
+            self.expired > 100_000
+        }
+
         /// The columns of row `i`, from 1: the live ones are spread among the others.
         pub(crate) fn columns(self) -> String {
             let every = self.rows() / self.live;
@@ -290,6 +294,15 @@ async fn a_purge_of_mariadb_lets_live_traffic_through() {
     beside
         .execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
         .await;
+    if scale.is_full() {
+        // MariaDB's own 128 MiB hold an eighth of this table, and this says more of the disk than of the purge.
+        beside
+            .execute("SET GLOBAL innodb_buffer_pool_size = 2147483648")
+            .await;
+        beside
+            .execute("SET GLOBAL innodb_log_file_size = 268435456")
+            .await;
+    }
     let purged = tokio::spawn({
         let store = store.clone();
         async move { purge_beside_traffic("MariaDB", &store, scale).await }

@@ -9,6 +9,7 @@ mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod program;
+mod redis;
 
 use std::fs;
 use std::io;
@@ -27,10 +28,13 @@ use folder::Folder;
 pub(crate) use install::Permission;
 
 /// Every service there is. One that stands behind another comes before it.
-const ALL: [&Service; 4] = [
+const ALL: [&Service; 7] = [
     &postgres::SERVICE,
     &mariadb::SERVICE,
     &pgbouncer::SERVICE,
+    &redis::STANDALONE,
+    &redis::CLUSTER,
+    &redis::SENTINEL,
     &browser::SERVICE,
 ];
 
@@ -38,21 +42,20 @@ const ALL: [&Service; 4] = [
 pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("conformance_postgres", &[&postgres::SERVICE]),
     of_session_db("conformance_mysql", &[&mariadb::SERVICE]),
-    of_session_db_in_full("clearing", BOTH_DATABASES),
+    of_session_db("clearing", BOTH_DATABASES),
     of_session_db("migrate", BOTH_DATABASES),
     of_session_db("processes", BOTH_DATABASES),
-    of_session_db_in_full("interleavings", BOTH_DATABASES),
+    of_session_db("interleavings", BOTH_DATABASES),
     of_session_db("no_secret", BOTH_DATABASES),
     of_session_db("round_trips", BOTH_DATABASES),
     of_session_db("plans", BOTH_DATABASES),
     of_session_db("purge", BOTH_DATABASES),
-    of_session_db_in_full("outage", BOTH_DATABASES),
-    of_session_db_in_full("pgbouncer", &[&pgbouncer::SERVICE]),
+    of_session_db("outage", BOTH_DATABASES),
+    of_session_db("pgbouncer", &[&pgbouncer::SERVICE]),
     ServiceTest {
         package: "mail",
         test: "browser",
         services: &[&browser::SERVICE],
-        only_in_full: false,
     },
 ];
 
@@ -63,20 +66,6 @@ const fn of_session_db(test: &'static str, services: &'static [&'static Service]
         package: "session-db",
         test,
         services,
-        only_in_full: false,
-    }
-}
-
-/// One that `--full` runs.
-const fn of_session_db_in_full(
-    test: &'static str,
-    services: &'static [&'static Service],
-) -> ServiceTest {
-    ServiceTest {
-        package: "session-db",
-        test,
-        services,
-        only_in_full: true,
     }
 }
 
@@ -124,8 +113,6 @@ pub(crate) struct ServiceTest {
     pub(crate) test: &'static str,
     /// It runs if one of them is there, and skips what needs the others.
     pub(crate) services: &'static [&'static Service],
-    /// Whether it is for `--full` alone: too long for every run, or not yet seen to pass within a whole one.
-    pub(crate) only_in_full: bool,
 }
 
 /// The services that one run has started. They are stopped when this is dropped.

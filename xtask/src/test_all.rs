@@ -163,7 +163,6 @@ impl Run<'_> {
         let tests: Vec<_> = service::TESTS
             .iter()
             .filter(|test| self.packages.iter().any(|p| p.name == test.package))
-            .filter(|test| self.options.full || !test.only_in_full)
             .collect();
         if tests.is_empty() {
             return;

@@ -47,6 +47,11 @@ impl Dialect for MySql {
         ))
         .repeatable();
         let mut statements = Statements::write(&WORDS, &table, create, Some(replace), clear);
+        // Removed rows stay in the index until the oldest transaction that may see them has ended, a backup's for one. Without
+        // a place to begin at, each batch would pass over all that were removed before it.
+        statements.batch_end = Some(Statement::reading(format!(
+            "SELECT expires_at FROM {table} WHERE expires_at >= ? AND expires_at <= ? ORDER BY expires_at LIMIT 1 OFFSET ?"
+        )));
         // A session that changes its key while its owner's are ended would be found at its old place, gone, and be missed at
         // its new one, if that lies in the part of the index that was passed already. At this level the passed part is
         // locked: the two are then a deadlock, and one of them is undone and repeated.
