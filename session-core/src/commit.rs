@@ -258,8 +258,12 @@ impl Shared {
         } else if is_changed || !attempt.batch.is_empty() {
             Write::Save(expiry)
         } else {
+            // Where the client keeps the session, a renewal has to be told as well.
+            let can_be_told = !attempt.headers_sent || self.manager.client().is_none();
             match renewal {
-                Some(moment) if attempt.renews && policy.renewal() != Renewal::OnSave => {
+                Some(moment)
+                    if attempt.renews && can_be_told && policy.renewal() != Renewal::OnSave =>
+                {
                     Write::Renew(moment)
                 }
                 _ => Write::Nothing,
@@ -277,7 +281,15 @@ impl Shared {
         deadline: &mut Deadline,
     ) -> Result<Option<Written>, SessionError> {
         let store = self.manager.store();
-        let reissues = self.policy().reissue() == Reissue::OnSave;
+        let client = self.manager.client();
+        let reissues = self.policy().reissue() == Reissue::OnSave || client.is_some();
+        if let Some(client) = client
+            && !matches!(write, Write::Nothing)
+        {
+            self.allow_new_key(attempt)?;
+            let text = client.issue(&content.data, now)?;
+            self.lock().client_text = Some(text);
+        }
         match (write, &attempt.held) {
             (Write::Create, _) => {
                 self.allow_new_key(attempt)?;
@@ -458,6 +470,10 @@ impl Shared {
         let Some(held) = &attempt.held else {
             return Ok(());
         };
+        if self.manager.client().is_some() {
+            // Nobody else has written what only this request has.
+            return Ok(());
+        }
         let Some(newer) = self.manager.load_held(&held.key, deadline).await? else {
             return self.start_over(attempt);
         };

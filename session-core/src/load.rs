@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
+use crate::change::Content;
+use crate::client::ClientCodec;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::expiry::Terms;
 use crate::key::SessionKey;
 use crate::manager::SessionManager;
+use crate::record::Version;
 use crate::state::{Held, Phase, Shared};
 use crate::store::StoreError;
 
@@ -18,19 +23,25 @@ impl Shared {
         }
         let mut deadline = Deadline::new(self.policy().limits());
         let _turn = self.take_turn(&mut deadline).await?;
-        let candidates = {
+        let (candidates, texts) = {
             let mut state = self.lock();
             if state.phase == Phase::Loaded {
                 return Ok(());
             }
             state.phase = Phase::Asked;
-            state
-                .candidates
-                .iter()
-                .map(|key| Arc::new(key.duplicate()))
-                .collect::<Vec<_>>()
+            let keys = state.candidates.iter();
+            let candidates: Vec<_> = keys.map(|key| Arc::new(key.duplicate())).collect();
+            (candidates, std::mem::take(&mut state.client_texts))
         };
-        let held = self.manager.find(&candidates, &mut deadline).await?;
+        let found = match self.manager.client() {
+            Some(client) => self.manager.open(client, &texts),
+            None => self.manager.find(&candidates, &mut deadline).await,
+        };
+        if found.is_err() {
+            // The next one who asks tries anew.
+            self.lock().client_texts = texts;
+        }
+        let held = found?;
         let mut state = self.lock();
         // A log-out that did not wait for the record has ended the session meanwhile.
         if state.phase == Phase::Asked {
@@ -77,6 +88,53 @@ impl SessionManager {
             tracing::debug!("a request presented an unknown or expired session key");
         }
         Ok(found)
+    }
+
+    /// The one live session among what the client keeps, or none, as for keys.
+    fn open(
+        &self,
+        client: &dyn ClientCodec,
+        texts: &[Zeroizing<Vec<u8>>],
+    ) -> Result<Option<Held>, SessionError> {
+        let limit = self.policy().limits().candidates_max;
+        let now = self.now();
+        let mut found = None;
+        for text in texts.iter().take(limit) {
+            let opened = match client.open(text, self.policy(), now) {
+                Err(StoreError::Damaged { .. }) => None,
+                opened => opened?,
+            };
+            if opened.is_some() && found.is_some() {
+                tracing::warn!("a request presented several live sessions: anonymous");
+                return Ok(None);
+            }
+            found = found.or(opened);
+        }
+        if texts.len() > limit {
+            tracing::warn!(limit, "too many sessions in one request: anonymous");
+            return Ok(None);
+        }
+        let Some((data, expires_at)) = found else {
+            if !texts.is_empty() {
+                tracing::debug!("a request presented an expired session, or what is none");
+            }
+            return Ok(None);
+        };
+        // Nobody is given this key. It only names the session within the request.
+        let key = Arc::new(SessionKey::generate()?);
+        let store_key = self.policy().keys().store_key(&key);
+        let base = Content {
+            owner: self.codec().owner(&data),
+            data,
+            ..Content::default()
+        };
+        Ok(Some(Held {
+            key,
+            store_key,
+            version: Version::Counter(0),
+            expires_at,
+            base,
+        }))
     }
 
     /// The live session at `key`, or `None`; also if its record is damaged, which is reported and left as it is.

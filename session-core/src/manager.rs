@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use crate::client::ClientCodec;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::codec::{Codec, JsonCodec};
 use crate::deadline::Deadline;
@@ -42,6 +43,8 @@ pub struct SessionManager(Arc<Inner>);
 struct Inner {
     store: Arc<dyn SessionStore>,
     codec: Arc<dyn Codec>,
+    /// For sessions that live with their client. The store then keeps nothing.
+    client: Option<Arc<dyn ClientCodec>>,
     policy: Policy,
     clock: Arc<dyn Clock>,
     /// Where requests that were in each other's way wait for their turn, by key. Shared by clones.
@@ -61,6 +64,7 @@ impl SessionManager {
         Self(Arc::new(Inner {
             store: Arc::new(store),
             codec: Arc::clone(&JSON),
+            client: None,
             policy: Policy::new(),
             clock: Arc::new(SystemClock),
             queues: Arc::new([const { tokio::sync::Mutex::const_new(()) }; QUEUES]),
@@ -79,6 +83,14 @@ impl SessionManager {
     pub fn with_codec(mut self, codec: impl Codec) -> Self {
         Arc::make_mut(&mut self.0).codec = Arc::new(codec);
         self
+    }
+
+    /// Sessions that live with their client. The codec says whose they are, and encodes nothing.
+    #[cfg(feature = "django")]
+    pub(crate) fn on_client(client: impl ClientCodec, codec: impl Codec) -> Self {
+        let mut manager = Self::new(crate::client::Nowhere).with_codec(codec);
+        Arc::make_mut(&mut manager.0).client = Some(Arc::new(client));
+        manager
     }
 
     /// Where the time comes from. The system's clock by default.
@@ -182,6 +194,18 @@ impl SessionManager {
 
     pub(crate) fn codec(&self) -> &Arc<dyn Codec> {
         &self.0.codec
+    }
+
+    pub(crate) fn client(&self) -> Option<&dyn ClientCodec> {
+        self.0.client.as_deref()
+    }
+
+    /// Refuses what needs a place that several requests share.
+    pub(crate) fn require_store(&self, operation: &'static str) -> Result<(), SessionError> {
+        if self.0.client.is_some() {
+            return Err(SessionError::Unsupported { operation });
+        }
+        Ok(())
     }
 
     /// The queue of the requests that write the session at `key`.

@@ -81,9 +81,14 @@ impl SessionBase {
         self.0.lock().modified
     }
 
-    /// The key under which the session is stored, or `None` if it is not. A secret: whoever has it has the session.
+    /// The key under which the session is stored, or `None` if it is not, or lives with its client. A secret: whoever has it
+    /// has the session.
     #[must_use]
     pub fn session_key(&self) -> Option<SessionKey> {
+        self.0
+            .manager
+            .require_store("name a session by a key")
+            .ok()?;
         self.0.lock().held.as_ref().map(|held| held.key.duplicate())
     }
 

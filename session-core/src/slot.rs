@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::change::Selection;
 use crate::commit::Effect;
 use crate::deadline::Deadline;
@@ -32,6 +34,14 @@ impl SessionSlot {
         let limit = self.0.policy().limits().candidates_max;
         for value in values {
             state.was_presented = true;
+            if self.0.manager.client().is_some() {
+                let texts = &mut state.client_texts;
+                let is_known = texts.iter().any(|known| known.as_slice() == value);
+                if !is_known && texts.len() <= limit {
+                    texts.push(Zeroizing::new(value.to_vec()));
+                }
+                continue;
+            }
             let Some(key) = SessionKey::parse(value) else {
                 continue;
             };
@@ -117,7 +127,7 @@ impl SessionSlot {
             // A task that loads the session from here on must not store under a key that nobody is told of, and so the slot
             // is closed by the same look that finds nothing to store.
             match state.phase {
-                Phase::Unasked if !self.0.renews_unasked() || state.candidates.is_empty() => {
+                Phase::Unasked if !self.0.renews_unasked() || !state.has_candidates() => {
                     state.headers_sent = true;
                     return Ok(Outcome::Untouched);
                 }
@@ -150,14 +160,16 @@ impl SessionSlot {
     }
 
     fn outcome(&self, is_asked: bool) -> Outcome {
-        let state = self.0.lock();
+        let mut state = self.0.lock();
+        let client_text = state.client_text.take();
         match &state.held {
             Some(held) if state.issue => {
                 let policy = self.0.policy();
                 let terms = Terms::of(&held.base.data, held.base.created_at, policy);
                 let max_age = terms.max_age(policy, self.0.manager.now());
                 Outcome::Issue {
-                    value: IssuedValue::new(held.key.expose_secret()),
+                    value: client_text
+                        .unwrap_or_else(|| IssuedValue::new(held.key.expose_secret())),
                     max_age,
                 }
             }

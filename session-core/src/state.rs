@@ -3,6 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use zeroize::Zeroizing;
+
 use crate::change::{ChangeLog, Content, Entry, EntryId};
 use crate::clock::Timestamp;
 use crate::data::SessionData;
@@ -10,6 +12,7 @@ use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
+use crate::outcome::IssuedValue;
 use crate::policy::{CLOSURE_TRIES_MAX, Limits, Policy};
 use crate::record::{Record, Version};
 
@@ -28,6 +31,8 @@ pub(crate) struct State {
     pub(crate) was_presented: bool,
     /// The keys among what it sent.
     pub(crate) candidates: Vec<SessionKey>,
+    /// What it sent, if sessions live with their clients: there are no keys then.
+    pub(crate) client_texts: Vec<Zeroizing<Vec<u8>>>,
     pub(crate) held: Option<Held>,
     /// What the application sees: the held record with the pending changes.
     pub(crate) view: Content,
@@ -38,6 +43,8 @@ pub(crate) struct State {
     pub(crate) flushed: bool,
     /// Whether the client has to be told of the held key.
     pub(crate) issue: bool,
+    /// What the client has to be told in place of a key, if the session lives with it.
+    pub(crate) client_text: Option<IssuedValue>,
     pub(crate) accessed: bool,
     pub(crate) modified: bool,
     pub(crate) headers_sent: bool,
@@ -188,6 +195,11 @@ impl Shared {
 }
 
 impl State {
+    /// Whether the client sent anything that may be a session.
+    pub(crate) fn has_candidates(&self) -> bool {
+        !self.candidates.is_empty() || !self.client_texts.is_empty()
+    }
+
     /// What the held record holds, or nothing.
     pub(crate) fn base(&self) -> Content {
         self.held
@@ -225,6 +237,7 @@ impl State {
         self.log.clear();
         self.cycle = false;
         self.issue = false;
+        self.client_text = None;
         if let Some((_, store_key)) = self.in_doubt.take().and_then(|doubt| doubt.moved_to) {
             self.ended.push(store_key);
         }

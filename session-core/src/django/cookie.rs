@@ -1,11 +1,14 @@
 //! Sessions that live in their cookie, as Django's `signed_cookies` engine writes them.
 
+use super::cache_codec::DjangoCacheCodec;
 use super::flaw::Flaw;
 use super::format::Format;
-use super::settings::DjangoSettings;
+use super::settings::{DjangoSettings, misconfigured};
+use crate::client::ClientCodec;
 use crate::clock::Timestamp;
 use crate::data::SessionData;
 use crate::expiry::Terms;
+use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
 use crate::policy::{Limits, Policy};
 use crate::store::StoreError;
@@ -85,6 +88,28 @@ impl ReadableIrrevocableCookies {
         self
     }
 
+    /// A manager of sessions that live in their cookies, under `policy`, which is the project's own
+    /// ([`DjangoSettings::policy`]) or one made from it.
+    ///
+    /// There is no store. Every change is sent with the response, so that after its headers are out a change is
+    /// [`SessionError::HeadersSent`](crate::SessionError::HeadersSent), and of two requests at the same time the later response
+    /// wins, whole. What needs a store is [`SessionError::Unsupported`](crate::SessionError::Unsupported): `take`, `modify_now`,
+    /// `own_sessions` and the `end`s. There is no session key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Misconfigured`] when the policy has an absolute timeout: a cookie does not say when its session began.
+    pub fn manager(self, policy: Policy) -> Result<SessionManager, StoreError> {
+        if policy.absolute_timeout().is_some() {
+            return Err(misconfigured(
+                "a signed cookie does not say when its session began, and so an absolute timeout can't be kept: \
+                 leave it out of the policy",
+            ));
+        }
+        let cookies = self.with_limits(policy.limits());
+        Ok(SessionManager::on_client(cookies, DjangoCacheCodec::new()).with_policy(policy))
+    }
+
     /// The cookie's value for `data`, signed at `now`.
     ///
     /// # Errors
@@ -125,5 +150,21 @@ impl ReadableIrrevocableCookies {
             expires_at,
         };
         Ok((expires_at > now).then_some(unsigned))
+    }
+}
+
+impl ClientCodec for ReadableIrrevocableCookies {
+    fn issue(&self, data: &SessionData, now: Timestamp) -> Result<IssuedValue, StoreError> {
+        self.sign(data, now)
+    }
+
+    fn open(
+        &self,
+        text: &[u8],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Option<(SessionData, Timestamp)>, StoreError> {
+        let unsigned = self.unsign(text, policy, now)?;
+        Ok(unsigned.map(|unsigned| (unsigned.data, unsigned.expires_at)))
     }
 }

@@ -293,6 +293,7 @@ impl SessionBase {
         R: Send,
         E: Send,
     {
+        self.0.manager.require_store("change a value at once")?;
         let name = name.text().to_owned();
         self.check_name(&name)?;
         self.touch_data(true);
@@ -325,6 +326,7 @@ impl SessionBase {
         &self,
         name: impl Name<T>,
     ) -> Result<Option<T>, SessionError> {
+        self.0.manager.require_store("take a value once")?;
         let name = name.text().to_owned();
         self.check_name(&name)?;
         self.touch_data(false);
