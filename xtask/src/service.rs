@@ -55,7 +55,7 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     ServiceTest {
         package: "mail",
         test: "browser",
-        services: &[&browser::SERVICE],
+        services: &[&browser::SERVICE, &postgres::SERVICE, &mariadb::SERVICE],
     },
 ];
 

@@ -4,13 +4,15 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod standin;
+
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::time::Duration;
 
 use session_cache::{CacheStore, RedisCache, RedisCacheConfig, RedisStore};
 use session_core::store::{
-    Change, ExpiryChange, NewRecord, Payload, Record, SessionStore as _, StoreError, StoreKey,
+    Change, ExpiryChange, NewRecord, Payload, Record, SessionStore, StoreError, StoreKey,
     Timestamp,
 };
 
@@ -73,6 +75,14 @@ impl Server {
 
     pub(crate) async fn store(self) -> Option<RedisStore> {
         Some(CacheStore::new(self.cache().await?))
+    }
+
+    /// For the contract's tests, which need a store to say anything at all.
+    pub(crate) async fn store_or_standin(self) -> Box<dyn SessionStore> {
+        match self.store().await {
+            Some(store) => Box::new(store),
+            None => Box::new(standin::Standin::default()),
+        }
     }
 }
 
