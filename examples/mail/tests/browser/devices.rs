@@ -40,6 +40,28 @@ async fn another_browser_can_be_ended_in_sqlite_too() {
     .await;
 }
 
+#[tokio::test]
+async fn another_browser_can_be_ended_in_postgres_too() {
+    walk(
+        "devices-postgres",
+        Store::Postgres,
+        [Setting::Ordinary, Setting::Ordinary],
+        both_ways_of_ending,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn another_browser_can_be_ended_in_mariadb_too() {
+    walk(
+        "devices-mariadb",
+        Store::MariaDb,
+        [Setting::Ordinary, Setting::Ordinary],
+        both_ways_of_ending,
+    )
+    .await;
+}
+
 async fn both_ways_of_ending(_demo: Demo, [here, there]: [Visitor; 2]) -> Result<(), CmdError> {
     here.log_in("ada", PASSWORD).await?;
     assert_eq!(here.count(".sessions li").await?, 1);

@@ -37,6 +37,28 @@ async fn the_form_remembers_in_sqlite_too() {
     .await;
 }
 
+#[tokio::test]
+async fn the_form_remembers_in_postgres_too() {
+    walk(
+        "mail-postgres",
+        Store::Postgres,
+        [Setting::Ordinary],
+        remembers_the_sender,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_form_remembers_in_mariadb_too() {
+    walk(
+        "mail-mariadb",
+        Store::MariaDb,
+        [Setting::Ordinary],
+        remembers_the_sender,
+    )
+    .await;
+}
+
 async fn remembers_the_sender(_demo: Demo, [visitor]: [Visitor; 1]) -> Result<(), CmdError> {
     visitor.open("/").await?;
     assert_eq!(

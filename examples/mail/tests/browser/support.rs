@@ -1,5 +1,6 @@
 //! Opens real browsers through WebDriver, walks them through the demo, and closes both, whatever happened.
 
+mod database;
 mod demo;
 mod look;
 mod visitor;
@@ -51,7 +52,7 @@ pub(crate) enum Setting {
 }
 
 /// Starts the demo and opens browsers with empty profiles, walks the `steps`, and closes all of them. A walk that fails
-/// leaves its screenshots, `name`-failed-1 and so on. Without a browser it says so aloud and does nothing; in CI it then
+/// leaves its screenshots, `name`-failed-1 and so on. Without a browser or the store's server it says so aloud and does nothing; in CI it then
 /// fails.
 pub(crate) async fn walk<const N: usize, Steps, Walked>(
     name: &str,
@@ -62,11 +63,14 @@ pub(crate) async fn walk<const N: usize, Steps, Walked>(
     Steps: FnOnce(Demo, [Visitor; N]) -> Walked,
     Walked: Future<Output = Result<(), CmdError>> + Send + 'static,
 {
-    let Some(webdriver) = webdriver() else {
-        return;
+    if let Some(variable) = store.missing() {
+        return skipped(variable);
+    }
+    let Ok(webdriver) = std::env::var(WEBDRIVER) else {
+        return skipped(WEBDRIVER);
     };
     let _permit = WALKS_MAX.acquire().await.unwrap();
-    let demo = Demo::start(store);
+    let demo = Demo::start(store, name).await;
     let mut browsers = Vec::with_capacity(N);
     for setting in settings {
         browsers.push(open(&webdriver, setting).await);
@@ -94,22 +98,19 @@ pub(crate) async fn walk<const N: usize, Steps, Walked>(
     }
 }
 
-fn webdriver() -> Option<String> {
-    if let Ok(webdriver) = std::env::var(WEBDRIVER) {
-        return Some(webdriver);
-    }
+/// Says aloud that `variable`, in which xtask says where a service is, is not set. In CI that is a failure.
+fn skipped(variable: &str) {
     assert!(
         std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "{WEBDRIVER} is not set, and in CI nothing may be skipped"
+        "{variable} is not set, and in CI nothing may be skipped"
     );
     // Not `eprintln!`, which a test that passes keeps to itself.
     let mut stderr = std::io::stderr();
     writeln!(
         stderr,
-        "SKIPPED: {WEBDRIVER} is not set; run `cargo xtask services` and export what it prints"
+        "SKIPPED: {variable} is not set; run `cargo xtask services` and export what it prints"
     )
     .unwrap();
-    None
 }
 
 async fn open(webdriver: &str, setting: Setting) -> Client {

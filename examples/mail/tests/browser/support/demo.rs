@@ -1,10 +1,12 @@
 //! The demo itself: the program as it is built, serving for one walk.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::database;
 use super::wire::{self, Answer};
 
 /// What the session's cookie is called.
@@ -16,6 +18,39 @@ pub(crate) enum Store {
     Memory,
     Files,
     Sqlite,
+    Postgres,
+    MariaDb,
+}
+
+impl Store {
+    /// Where the store's server answers, as xtask says it.
+    const fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Memory | Self::Files | Self::Sqlite => None,
+            Self::Postgres => Some("SESSION_TEST_POSTGRES"),
+            Self::MariaDb => Some("SESSION_TEST_MARIADB"),
+        }
+    }
+
+    /// What is missing to keep sessions there.
+    pub(crate) fn missing(self) -> Option<&'static str> {
+        self.variable()
+            .filter(|name| std::env::var_os(name).is_none())
+    }
+
+    /// What the demo is told: a place that is empty, for the walk called `name`.
+    async fn argument(self, folder: &Path, name: &str) -> String {
+        match self {
+            Self::Memory => "memory".to_owned(),
+            Self::Sqlite => format!("sqlite:{}", folder.join("sessions.db").display()),
+            Self::Files => format!("file:{}", folder.join("sessions").display()),
+            Self::Postgres | Self::MariaDb => {
+                let url = self.variable().and_then(|name| std::env::var(name).ok());
+                let url = url.expect("a walk asks what is missing before it starts");
+                database::made_at(&url, &format!("walk_{}", name.replace('-', "_"))).await
+            }
+        }
+    }
 }
 
 /// Serves until it is dropped.
@@ -29,14 +64,10 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    /// Starts it on a free port.
-    pub(crate) fn start(store: Store) -> Self {
+    /// Starts it on a free port, for the walk called `name`.
+    pub(crate) async fn start(store: Store, name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = match store {
-            Store::Memory => "memory".to_owned(),
-            Store::Sqlite => format!("sqlite:{}", folder.path().join("sessions.db").display()),
-            Store::Files => format!("file:{}", folder.path().join("sessions").display()),
-        };
+        let store = store.argument(folder.path(), name).await;
         let mut process = Command::new(env!("CARGO_BIN_EXE_mail"))
             .args(["--port", "0", "--store", &store])
             .stdout(Stdio::piped())
