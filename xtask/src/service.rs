@@ -50,6 +50,7 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("round_trips", BOTH_DATABASES),
     of_session_db("plans", BOTH_DATABASES),
     of_session_db("purge", BOTH_DATABASES),
+    of_session_db("small_pool", BOTH_DATABASES),
     of_session_db("outage", BOTH_DATABASES),
     of_session_db("pgbouncer", &[&pgbouncer::SERVICE]),
     ServiceTest {
