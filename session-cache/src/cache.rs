@@ -57,12 +57,8 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The slot is leased or not; a lease ends by itself.
-    async fn lease(
-        &self,
-        key: &StoreKey,
-        lease: Lease,
-        life: Duration,
-    ) -> Result<bool, StoreError>;
+    async fn lease(&self, key: &StoreKey, lease: Lease, life: Duration)
+    -> Result<bool, StoreError>;
 
     /// Puts `entry` where `lease` is still held, and does nothing otherwise: somebody has saved, ended or evicted the session
     /// since the lease was taken, so that what was read may be old. `true` if it was put.
@@ -131,12 +127,8 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// The record is there, whole, or not.
-    async fn add(
-        &self,
-        key: &StoreKey,
-        record: Record,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
+    async fn add(&self, key: &StoreKey, record: Record, now: Timestamp)
+    -> Result<bool, StoreError>;
 
     /// Changes the live record in the slot, provided that it has the version `expected`, and makes its version one greater.
     /// Without a live record it is [`Saved::Gone`]; one that the change expires is removed. A record whose version is no number is

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use session_core::Owner;
-use session_core::store::{
-    Label, Payload, Record, StoreError, Timestamp, Version, VersionContent,
-};
+use session_core::store::{Label, Payload, Record, StoreError, Timestamp, Version, VersionContent};
 
 use crate::slot::{Entry, Lease, Slot};
 
@@ -322,13 +320,15 @@ mod tests {
             texts(),
             bytes(),
         )
-            .prop_map(|(version, expires_at, stale_at, created_at, owner, label, data)| {
-                let mut record = Record::new(Payload::from_bytes(data), expires_at, version);
-                record.created_at = created_at;
-                record.owner = owner.map(Owner::from);
-                record.label = label.as_deref().map(Label::new);
-                Slot::Entry(Entry::copy(record, stale_at))
-            });
+            .prop_map(
+                |(version, expires_at, stale_at, created_at, owner, label, data)| {
+                    let mut record = Record::new(Payload::from_bytes(data), expires_at, version);
+                    record.created_at = created_at;
+                    record.owner = owner.map(Owner::from);
+                    record.label = label.as_deref().map(Label::new);
+                    Slot::Entry(Entry::copy(record, stale_at))
+                },
+            );
         let lives = || (1..=999_999_999_999_999_u64).prop_map(Duration::from_millis);
         prop_oneof![
             6 => entries,

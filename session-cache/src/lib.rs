@@ -4,13 +4,18 @@ mod slot;
 mod envelope;
 mod cache;
 mod forward;
+mod cells;
 mod store;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use cache::{Cache, SharedCache};
+pub use cells::{CellCache, Cells, SharedCells};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryCache, MemoryCacheConfig};
 #[cfg(feature = "redis")]

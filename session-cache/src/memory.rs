@@ -183,12 +183,20 @@ fn weight(slot: &Slot) -> u64 {
     let held = match slot {
         Slot::Entry(Entry { record, .. }) => {
             record.payload.weight()
-                + record.owner.as_ref().map_or(0, |owner| owner.as_str().len())
-                + record.label.as_ref().map_or(0, |label| label.as_str().len())
+                + record
+                    .owner
+                    .as_ref()
+                    .map_or(0, |owner| owner.as_str().len())
+                + record
+                    .label
+                    .as_ref()
+                    .map_or(0, |label| label.as_str().len())
         }
         Slot::Empty | Slot::Leased { .. } | Slot::Tombstone { .. } => 0,
     };
-    u64::try_from(held).unwrap_or(u64::MAX).saturating_add(ENTRY_OVERHEAD)
+    u64::try_from(held)
+        .unwrap_or(u64::MAX)
+        .saturating_add(ENTRY_OVERHEAD)
 }
 
 impl Default for MemoryCache {
@@ -219,7 +227,12 @@ impl Cache for MemoryCache {
         Ok(self.slots.get(key).map_or(Slot::Empty, |kept| kept.slot))
     }
 
-    async fn lease(&self, key: &StoreKey, lease: Lease, life: Duration) -> Result<bool, StoreError> {
+    async fn lease(
+        &self,
+        key: &StoreKey,
+        lease: Lease,
+        life: Duration,
+    ) -> Result<bool, StoreError> {
         self.apply(key, NO_TIME, |slot| slot.lease(lease, life))
     }
 
@@ -266,7 +279,9 @@ impl Cache for MemoryCache {
         change: Change,
         now: Timestamp,
     ) -> Result<Saved, StoreError> {
-        self.apply(key, now, |slot| slot.compare_and_swap(expected, change, now))
+        self.apply(key, now, |slot| {
+            slot.compare_and_swap(expected, change, now)
+        })
     }
 
     async fn expire(

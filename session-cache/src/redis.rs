@@ -76,7 +76,9 @@ impl RedisCache {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let answer = self.link().ask(&redis::cmd("PING"), Again::Once).await;
-        answer.map(drop).map_err(|failure| failure.into_error("connect"))
+        answer
+            .map(drop)
+            .map_err(|failure| failure.into_error("connect"))
     }
 
     fn link(&self) -> &Link {
@@ -373,7 +375,8 @@ impl Cache for RedisCache {
                 (0, _) => return Ok(Saved::Gone),
                 (1, _) => {
                     // Not where it has changed hands: it may have changed back since. A dead one stays dead.
-                    let has_ended = change.moved == "set" && change.moment_number <= moment_number(now);
+                    let has_ended =
+                        change.moved == "set" && change.moment_number <= moment_number(now);
                     if is_cluster
                         && has_ended
                         && let Some(before) = owner_in(text)

@@ -97,9 +97,12 @@ impl RedisCacheConfig {
     /// or schemes.
     pub fn cluster<U: AsRef<str>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, StoreError> {
         let nodes = parse_all(nodes)?;
-        let is_socket = |node: &ConnectionInfo| matches!(node.addr(), redis::ConnectionAddr::Unix(_));
+        let is_socket =
+            |node: &ConnectionInfo| matches!(node.addr(), redis::ConnectionAddr::Unix(_));
         if nodes.iter().any(is_socket) {
-            return Err(misconfigured("the nodes of a cluster are reached by host and port"));
+            return Err(misconfigured(
+                "the nodes of a cluster are reached by host and port",
+            ));
         }
         Ok(Self::new(Topology::Cluster(nodes)))
     }
@@ -112,7 +115,9 @@ impl RedisCacheConfig {
     ///
     /// As for the constructor that it stands for.
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| misconfigured(URL_ADVICE))?;
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| misconfigured(URL_ADVICE))?;
         let (plain, topology) = match scheme.split_once('-') {
             Some((plain @ ("redis" | "rediss"), topology)) => (plain, topology),
             _ => return Self::standalone(url),
@@ -324,26 +329,52 @@ mod tests {
             ("redis://localhost", "Standalone"),
             ("redis://user:p%40ss@[::1]:6380/3", "Standalone"),
             ("unix:///run/redis.sock?db=1", "Standalone"),
-            ("redis-cluster://:secret@10.0.0.1:6379,10.0.0.2", "Cluster(2)"),
-            ("redis-sentinel://u:secret@10.0.0.1,10.0.0.2,10.0.0.3/main/2", "Sentinel(3)"),
+            (
+                "redis-cluster://:secret@10.0.0.1:6379,10.0.0.2",
+                "Cluster(2)",
+            ),
+            (
+                "redis-sentinel://u:secret@10.0.0.1,10.0.0.2,10.0.0.3/main/2",
+                "Sentinel(3)",
+            ),
         ] {
             let config = RedisCacheConfig::from_url(url).expect("a URL of the documentation");
             let shown = format!("{config:?}");
             assert!(shown.contains(expected), "{url} became {shown}");
             assert!(!shown.contains("secret"), "{shown}");
         }
-        let config = RedisCacheConfig::from_url("redis-sentinel://u:secret@10.0.0.1/main/2").unwrap();
-        let Topology::Sentinel { sentinels, service, server } = config.topology else {
+        let config =
+            RedisCacheConfig::from_url("redis-sentinel://u:secret@10.0.0.1/main/2").unwrap();
+        let Topology::Sentinel {
+            sentinels,
+            service,
+            server,
+        } = config.topology
+        else {
             panic!("a Sentinel's URL became something else");
         };
         assert_eq!(service, "main");
-        assert_eq!((server.username(), server.password(), server.db()), (Some("u"), Some("secret"), 2));
-        assert_eq!(sentinels[0].redis_settings().password(), None, "the Sentinel was given the servers' password");
+        assert_eq!(
+            (server.username(), server.password(), server.db()),
+            (Some("u"), Some("secret"), 2)
+        );
+        assert_eq!(
+            sentinels[0].redis_settings().password(),
+            None,
+            "the Sentinel was given the servers' password"
+        );
     }
 
     #[test]
     fn a_url_that_is_none_is_refused_without_showing_it() {
-        for url in ["", "secret", "http://secret", "redis://:secret@host:notaport", "redis-cluster://", "redis-cluster://host/0"] {
+        for url in [
+            "",
+            "secret",
+            "http://secret",
+            "redis://:secret@host:notaport",
+            "redis-cluster://",
+            "redis-cluster://host/0",
+        ] {
             let text = advice(RedisCacheConfig::from_url(url));
             assert!(text.contains("redis"), "{url}: {text}");
             assert!(!text.contains("secret"), "{text}");
@@ -362,11 +393,18 @@ mod tests {
 
     #[test]
     fn a_prefix_that_would_pin_all_keys_to_one_node_is_refused() {
-        let with = |prefix: &str| RedisCacheConfig::standalone("redis://host").unwrap().with_prefix(prefix);
+        let with = |prefix: &str| {
+            RedisCacheConfig::standalone("redis://host")
+                .unwrap()
+                .with_prefix(prefix)
+        };
         assert!(with("shop.eu/session-1:").is_ok());
         assert!(with(&"p".repeat(128)).is_ok());
         for prefix in ["{shop}:", "a b", "é", "a\n", "*", &"p".repeat(129)] {
-            assert!(advice(with(prefix)).contains("prefix"), "{prefix:?} was taken");
+            assert!(
+                advice(with(prefix)).contains("prefix"),
+                "{prefix:?} was taken"
+            );
         }
     }
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{ConnectionAddr, ConnectionInfo, FromRedisValue as _, ProtocolVersion, RedisConnectionInfo, Value};
+use redis::{
+    ConnectionAddr, ConnectionInfo, FromRedisValue as _, ProtocolVersion, RedisConnectionInfo,
+    Value,
+};
 use tokio::time::timeout;
 
 use super::error::{Failure, Kind};
@@ -50,10 +53,7 @@ pub(super) async fn connect_to_primary(
     Err(last)
 }
 
-async fn ask_sentinel(
-    sentinel: &ConnectionInfo,
-    service: &str,
-) -> Result<(String, u16), Failure> {
+async fn ask_sentinel(sentinel: &ConnectionInfo, service: &str) -> Result<(String, u16), Failure> {
     let unused = Arc::new(AtomicBool::new(false));
     // A Sentinel has no databases, and for one question no need of RESP3.
     let settings = sentinel

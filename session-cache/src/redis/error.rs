@@ -207,10 +207,7 @@ fn sort_code(code: &str) -> (Kind, &'static str) {
             "a script of somebody else keeps the server busy",
         ),
         "LOADING" => (Kind::Refused, "the server is starting and reads its data"),
-        "MASTERDOWN" => (
-            Kind::Demoted,
-            "this is a replica that has lost its primary",
-        ),
+        "MASTERDOWN" => (Kind::Demoted, "this is a replica that has lost its primary"),
         "READONLY" => (
             Kind::Demoted,
             "this server is a replica, which takes no writes; the primary is being looked for",
@@ -347,7 +344,10 @@ mod tests {
             ("NOAUTH Authentication required.", "password"),
             ("WRONGPASS invalid username-password pair", "URL"),
             ("NOPERM this user has no permissions", "grant"),
-            ("CROSSSLOT Keys in request don't hash to the same slot", "cluster"),
+            (
+                "CROSSSLOT Keys in request don't hash to the same slot",
+                "cluster",
+            ),
             ("ERR DB index is out of range", "database"),
         ] {
             let error = answer(text).into_error("load");

@@ -12,8 +12,12 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value};
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
+};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
+};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::config::Topology;
@@ -120,7 +124,9 @@ impl Link {
         ));
         let answer = timeout_at(deadline, cluster.route_command(command.clone(), routing)).await;
         match answer {
-            Ok(Ok(Value::Map(answers))) => Ok(answers.into_iter().map(|(_, answer)| answer).collect()),
+            Ok(Ok(Value::Map(answers))) => {
+                Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+            }
             Ok(Ok(Value::Array(answers))) => Ok(answers),
             Ok(Ok(_)) => Err(Failure::strange()),
             Ok(Err(error)) => Err(Failure::of(error)),
@@ -140,7 +146,9 @@ impl Link {
         loop {
             // Where there may be a second attempt, a silent connection must not eat up the time for it.
             let until = match again {
-                Again::Once if losses == 0 => deadline - deadline.saturating_duration_since(Instant::now()) / 2,
+                Again::Once if losses == 0 => {
+                    deadline - deadline.saturating_duration_since(Instant::now()) / 2
+                }
                 _ => deadline,
             };
             let failure = match self.ask_once(command, asked_node.take(), until).await {
@@ -261,16 +269,20 @@ impl Link {
     async fn connect(&self) -> Result<Open, Failure> {
         let is_closed = Arc::new(AtomicBool::new(false));
         let way = match &self.topology {
-            Topology::Standalone(info) => {
-                Way::Server(connect_to(info.clone(), &is_closed).await?)
-            }
+            Topology::Standalone(info) => Way::Server(connect_to(info.clone(), &is_closed).await?),
             Topology::Sentinel {
                 sentinels,
                 service,
                 server,
             } => Way::Server(
-                discovery::connect_to_primary(sentinels, service, server, &is_closed, self.connect_timeout)
-                    .await?,
+                discovery::connect_to_primary(
+                    sentinels,
+                    service,
+                    server,
+                    &is_closed,
+                    self.connect_timeout,
+                )
+                .await?,
             ),
             Topology::Cluster(nodes) => Way::Cluster(self.connect_to_cluster(nodes).await?),
         };
@@ -278,7 +290,10 @@ impl Link {
         Ok(Open { way, is_closed })
     }
 
-    async fn connect_to_cluster(&self, nodes: &[ConnectionInfo]) -> Result<ClusterConnection, Failure> {
+    async fn connect_to_cluster(
+        &self,
+        nodes: &[ConnectionInfo],
+    ) -> Result<ClusterConnection, Failure> {
         super::tls::prepare(nodes.first());
         let client = ClusterClientBuilder::new(nodes.to_vec())
             .retries(0)

@@ -12,10 +12,10 @@ use redis::{FromRedisValue as _, Value};
 use session_core::Owner;
 use session_core::store::{EndScope, OwnerIndex, Page, Record, StoreError, StoreKey, Timestamp};
 
+use super::RedisCache;
 use super::error::{Failure, NAME};
 use super::link::Again;
 use super::script;
-use super::RedisCache;
 use crate::cache::Cache as _;
 use crate::envelope::moment_number;
 use crate::slot::Slot;
@@ -47,7 +47,11 @@ impl RedisCache {
     ) -> Result<(), Failure> {
         let set = self.set_of(owner);
         let (expires_at, now) = (expires_at.to_string(), moment_number(now).to_string());
-        let arguments: [&[u8]; 3] = [key.as_str().as_bytes(), expires_at.as_bytes(), now.as_bytes()];
+        let arguments: [&[u8]; 3] = [
+            key.as_str().as_bytes(),
+            expires_at.as_bytes(),
+            now.as_bytes(),
+        ];
         self.link()
             .run(&script::INDEX, &[&set], &arguments, Again::Once)
             .await
@@ -74,10 +78,13 @@ impl RedisCache {
         );
         command.arg(self.set_of(owner)).arg(from).arg("+inf");
         let answer = self.link().ask(&command, Again::Once).await?;
-        let names = Vec::<String>::from_redis_value(answer)
-            .map_err(|_other_shape| Failure::strange())?;
+        let names =
+            Vec::<String>::from_redis_value(answer).map_err(|_other_shape| Failure::strange())?;
         // What is no key was put there by somebody else, and names no session.
-        Ok(names.iter().filter_map(|name| StoreKey::parse(name)).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| StoreKey::parse(name))
+            .collect())
     }
 
     /// The record, if it lives and is the owner's. What can't be read is nobody's.
@@ -103,7 +110,10 @@ impl RedisCache {
         let both = [slot.as_str(), set.as_str()];
         let is_cluster = self.link().is_cluster();
         let keys = if is_cluster { &both[..1] } else { &both[..] };
-        let answer = self.link().run(&script::END, keys, &arguments, Again::Once).await?;
+        let answer = self
+            .link()
+            .run(&script::END, keys, &arguments, Again::Once)
+            .await?;
         let has_ended = answer == Value::Int(1);
         if has_ended && is_cluster {
             self.unindex(owner, key).await;
@@ -131,7 +141,11 @@ impl RedisCache {
             drop(endings);
             let after = self.in_scope(owner, scope).await?;
             // A session that changed its key meanwhile is in the set under the new one.
-            quiet = if after.is_subset(&before) { quiet + 1 } else { 0 };
+            quiet = if after.is_subset(&before) {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet == quiet_passes {
                 return Ok(Some(ended));
             }

@@ -73,7 +73,7 @@ pub(super) fn sha1_hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(40);
     for byte in Sha1::digest(bytes) {
         // A `String` takes everything.
-        drop(write!(text, "{byte:02x}"));
+        let _infallible = write!(text, "{byte:02x}");
     }
     text
 }
@@ -93,8 +93,14 @@ mod tests {
     #[test]
     fn scripts_hold_no_line_that_only_looks_like_a_comment() {
         for script in [&COMPARE_AND_SWAP, &ROTATE, &INVALIDATE, &END] {
-            assert!(script.source.contains("local function read"), "the head is missing");
-            assert!(!script.source.contains("[["), "a long string may hold lines that begin with --");
+            assert!(
+                script.source.contains("local function read"),
+                "the head is missing"
+            );
+            assert!(
+                !script.source.contains("[["),
+                "a long string may hold lines that begin with --"
+            );
         }
     }
 }

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use session_cache::{CacheStore, RedisCache, RedisCacheConfig, RedisStore};
 use session_core::store::{
-    Change, ExpiryChange, NewRecord, Payload, Record, SessionStore, StoreError, StoreKey,
-    Timestamp,
+    Change, ExpiryChange, NewRecord, Payload, Record, SessionStore, StoreError, StoreKey, Timestamp,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
