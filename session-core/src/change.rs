@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 use crate::clock::Timestamp;
 use crate::data::{RawJson, SessionData};
 use crate::error::SessionError;
@@ -26,19 +28,19 @@ pub(crate) type Modifier =
 #[derive(Clone)]
 pub(crate) enum Entry {
     Set {
-        name: String,
+        name: ByteString,
         value: RawJson,
     },
     /// Set, unless the newer record has a value.
     SetIfAbsent {
-        name: String,
+        name: ByteString,
         value: RawJson,
     },
     Remove {
-        name: String,
+        name: ByteString,
     },
     Modify {
-        name: String,
+        name: ByteString,
         modifier: Modifier,
     },
     Clear,
@@ -123,6 +125,22 @@ pub(crate) struct ChangeLog {
 /// Names an entry for as long as its request lives.
 pub(crate) type EntryId = u64;
 
+/// Entries by their names.
+#[derive(Debug, Clone)]
+pub(crate) enum EntryIds {
+    These(Vec<EntryId>),
+    Before(EntryId),
+}
+
+impl EntryIds {
+    fn contains(&self, id: EntryId) -> bool {
+        match self {
+            Self::These(ids) => ids.contains(&id),
+            Self::Before(end) => id < *end,
+        }
+    }
+}
+
 /// Which pending entries a commit takes along.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Selection<'a> {
@@ -144,6 +162,10 @@ impl ChangeLog {
 
     pub(crate) fn clear(&mut self) {
         self.discarded.append(&mut self.entries);
+    }
+
+    pub(crate) fn has_discarded(&self) -> bool {
+        !self.discarded.is_empty()
     }
 
     /// What was removed since the last call, to be dropped where no lock is held.
@@ -191,19 +213,16 @@ impl ChangeLog {
         }
     }
 
-    /// Forgets what `stored` holds.
-    pub(crate) fn remove(&mut self, stored: &Self) {
-        self.discard(|_, (id, _)| stored.entries.iter().any(|(stored, _)| stored == id));
-    }
-
-    /// Forgets the entries with these names.
-    pub(crate) fn forget(&mut self, stored: &[EntryId]) {
-        self.discard(|_, (id, _)| stored.contains(id));
+    /// Forgets what was stored.
+    pub(crate) fn remove(&mut self, stored: &EntryIds) {
+        self.discard(|_, (id, _)| stored.contains(*id));
     }
 
     /// Forgets those of `unsure`, whose write may have happened, that must not be done twice.
-    pub(crate) fn remove_modifications(&mut self, unsure: &[EntryId]) {
-        self.discard(|_, (id, entry)| unsure.contains(id) && matches!(entry, Entry::Modify { .. }));
+    pub(crate) fn remove_modifications(&mut self, unsure: &EntryIds) {
+        self.discard(|_, (id, entry)| {
+            unsure.contains(*id) && matches!(entry, Entry::Modify { .. })
+        });
     }
 
     /// The record of the owner `gone` is no more, so that a log-in can't tell any longer that it is another's: what it would
@@ -227,8 +246,13 @@ impl ChangeLog {
         self.discarded.extend(over);
     }
 
-    pub(crate) fn ids(&self) -> Vec<EntryId> {
-        self.entries.iter().map(|(id, _)| *id).collect()
+    pub(crate) fn ids(&self) -> EntryIds {
+        EntryIds::These(self.entries.iter().map(|(id, _)| *id).collect())
+    }
+
+    /// Everything that is pending now, and nothing that comes later.
+    pub(crate) fn all_ids(&self) -> EntryIds {
+        EntryIds::Before(self.next_id)
     }
 
     /// Does it all again, on a copy of `base`.
@@ -242,17 +266,20 @@ impl ChangeLog {
 
     /// What [`replay`](Self::replay) gives, without the entries that do not fit `base`: what is shown until a commit says
     /// which ones those are.
-    pub(crate) fn preview(&self, base: &Content) -> Content {
+    /// Also says whether all fit.
+    pub(crate) fn preview(&self, base: &Content) -> (Content, bool) {
         let mut content = base.clone();
+        let mut all_fit = true;
         for (_, entry) in &self.entries {
             if let Err(error) = entry.replay(&mut content) {
+                all_fit = false;
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "a pending change does not fit the newer record"
                 );
             }
         }
-        content
+        (content, all_fit)
     }
 
     /// A loop that sets one name a thousand times is to leave one entry.
@@ -285,7 +312,7 @@ mod tests {
 
     fn set(name: &str, value: u32) -> Entry {
         Entry::Set {
-            name: name.to_owned(),
+            name: ByteString::from(name),
             value: RawJson::of(name, &value).unwrap(),
         }
     }
@@ -319,7 +346,7 @@ mod tests {
             set("b", 1),
             set("a", 2),
             Entry::Remove {
-                name: "b".to_owned(),
+                name: ByteString::from_static("b"),
             },
         ]);
         assert_eq!(log.entries.len(), 2);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::change::{ChangeLog, Content, Selection};
+use crate::change::{ChangeLog, Content, EntryIds, Selection};
 use crate::clock::Timestamp;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
@@ -13,7 +13,7 @@ use crate::key::{SessionKey, StoreKey};
 use crate::payload::Payload;
 use crate::policy::{Reissue, Renewal};
 use crate::record::{Change, ExpiryChange, NewRecord, Saved, Version};
-use crate::state::{Doubt, Held, Phase, Shared, check_limits};
+use crate::state::{Doubt, Held, Phase, Shared, State, check_limits};
 use crate::store::StoreError;
 
 /// What an operation that commits at once did to the content.
@@ -29,12 +29,24 @@ pub(crate) enum Effect<R> {
 /// What is to be written, as decided from one look at the state.
 struct Attempt {
     held: Option<Held>,
-    batch: ChangeLog,
+    pending: Pending,
+    entries: EntryIds,
+    is_empty: bool,
+    /// Whether an entry is about the session's own expiry.
+    is_retimed: bool,
     cycle: bool,
     has_log_in: bool,
     renews: bool,
     headers_sent: bool,
     epoch: u64,
+}
+
+/// Where the content comes from that is to be stored.
+enum Pending {
+    /// The application sees it already.
+    Shown(Content),
+    /// It has to be computed from the held record.
+    Log(ChangeLog),
 }
 
 /// The one store call that an attempt comes to.
@@ -71,14 +83,14 @@ impl Shared {
         let mut conflicts = 0;
         let mut place_in_queue = None;
         loop {
-            let attempt = self.attempt(selection);
+            let mut attempt = self.attempt(selection);
             let now = self.manager.now();
-            let base = attempt
-                .held
-                .as_ref()
-                .map(|held| held.base.clone())
-                .unwrap_or_default();
-            let mut content = attempt.batch.replay(&base)?;
+            let nothing = Content::default();
+            let base = attempt.held.as_ref().map_or(&nothing, |held| &held.base);
+            let mut content = match &mut attempt.pending {
+                Pending::Shown(content) => std::mem::take(content),
+                Pending::Log(log) => log.replay(base)?,
+            };
             let (answer, is_changed) = match operation(&mut content)? {
                 Effect::Plain(answer) => (answer, false),
                 Effect::Changed(answer) => (answer, true),
@@ -89,7 +101,7 @@ impl Shared {
                 }
             };
             check_limits(&base.data, content.data.measure(), self.policy().limits())?;
-            let write = self.decide(&attempt, &base, &content, is_changed, now);
+            let write = self.decide(&attempt, base, &content, is_changed, now);
             let called = Instant::now();
             match self
                 .perform(write, &attempt, content, now, &mut deadline)
@@ -164,6 +176,7 @@ impl Shared {
                 return Ok(());
             };
             state.log.remove_modifications(&doubt.entries);
+            state.outdate_view();
             if state.log.is_empty() && !state.cycle && doubt.moved_to.is_none() {
                 return Ok(());
             }
@@ -199,22 +212,33 @@ impl Shared {
         let mut state = self.lock();
         if state.epoch == attempt.epoch {
             state.held = Some(moved);
-            state.log.forget(&doubt.entries);
+            state.log.remove(&doubt.entries);
             state.cycle = false;
             state.issue = true;
-            state.generation += 1;
+            state.outdate_view();
         }
         Ok(true)
     }
 
     fn attempt(&self, selection: Selection<'_>) -> Attempt {
         let state = self.lock();
-        let batch = state.log.select(selection);
-        let is_whole = matches!(selection, Selection::All) || batch.takes_all();
+        let is_all = matches!(selection, Selection::All);
+        let selected = (!is_all || state.is_view_stale).then(|| state.log.select(selection));
+        let batch = selected.as_ref().unwrap_or(&state.log);
+        let is_whole = is_all || batch.takes_all();
         Attempt {
             held: state.held.clone(),
+            entries: match &selected {
+                Some(selected) => selected.ids(),
+                None => state.log.all_ids(),
+            },
+            is_empty: batch.is_empty(),
+            is_retimed: batch.names(EXPIRY_NAME) || batch.names(ABSOLUTE_NAME),
             has_log_in: batch.has_log_in(),
-            batch,
+            pending: match selected {
+                Some(selected) => Pending::Log(selected),
+                None => Pending::Shown(state.view.clone()),
+            },
             cycle: state.cycle && is_whole,
             renews: matches!(selection, Selection::All),
             headers_sent: state.headers_sent,
@@ -244,8 +268,7 @@ impl Shared {
         let terms = Terms::of(&content.data, content.created_at, policy);
         let renewal = terms.renewal(policy, held.expires_at, now);
         let is_retimed = attempt.has_log_in
-            || attempt.batch.names(EXPIRY_NAME)
-            || attempt.batch.names(ABSOLUTE_NAME)
+            || attempt.is_retimed
             || base.data.raw(EXPIRY_NAME) != content.data.raw(EXPIRY_NAME)
             || base.data.raw(ABSOLUTE_NAME) != content.data.raw(ABSOLUTE_NAME);
         let expiry = if is_retimed {
@@ -255,7 +278,7 @@ impl Shared {
         };
         if attempt.cycle || attempt.has_log_in {
             Write::Rotate(expiry)
-        } else if is_changed || !attempt.batch.is_empty() {
+        } else if is_changed || !attempt.is_empty {
             Write::Save(expiry)
         } else {
             // Where the client keeps the session, a renewal has to be told as well.
@@ -269,6 +292,18 @@ impl Shared {
                 _ => Write::Nothing,
             }
         }
+    }
+
+    /// Whether a commit that has nothing else to store would move the record's expiry.
+    pub(crate) fn renewal_is_due(&self, state: &State) -> bool {
+        let policy = self.policy();
+        let Some(held) = &state.held else {
+            return false;
+        };
+        policy.renewal() != Renewal::OnSave
+            && Terms::of(&held.base.data, held.base.created_at, policy)
+                .renewal(policy, held.expires_at, self.manager.now())
+                .is_some()
     }
 
     /// Makes the call; `None` if there is none to make.
@@ -329,7 +364,7 @@ impl Shared {
                 let change = self.change(&content, &held.store_key, expiry);
                 let call = store.save(&held.store_key, &held.version, change, now);
                 let saved = self.unsure("save", attempt, None, deadline, call).await?;
-                let (key, store_key) = (Arc::clone(&held.key), held.store_key.clone());
+                let (key, store_key) = (held.key.duplicate(), held.store_key.clone());
                 Ok(Some(written(
                     saved,
                     held,
@@ -345,7 +380,7 @@ impl Shared {
                 let (key, store_key) = self.new_key()?;
                 let change = self.change(&content, &store_key, expiry);
                 let call = store.rotate(&held.store_key, &held.version, &store_key, change, now);
-                let moved_to = Some((Arc::clone(&key), store_key.clone()));
+                let moved_to = Some((key.duplicate(), store_key.clone()));
                 let saved = self
                     .unsure("rotate", attempt, moved_to, deadline, call)
                     .await?;
@@ -363,7 +398,7 @@ impl Shared {
                     store.save(&held.store_key, &held.version, change, now)
                 };
                 let saved = deadline.call_again("renew", renew).await?;
-                let (key, store_key) = (Arc::clone(&held.key), held.store_key.clone());
+                let (key, store_key) = (held.key.duplicate(), held.store_key.clone());
                 let renewed = written(
                     saved,
                     held,
@@ -384,12 +419,12 @@ impl Shared {
         &self,
         operation: &'static str,
         attempt: &Attempt,
-        moved_to: Option<(Arc<SessionKey>, StoreKey)>,
+        moved_to: Option<(SessionKey, StoreKey)>,
         deadline: &mut Deadline,
         call: impl Future<Output = Result<Saved, StoreError>>,
     ) -> Result<Saved, SessionError> {
         self.lock().in_doubt = Some(Doubt {
-            entries: attempt.batch.ids(),
+            entries: attempt.entries.clone(),
             moved_to,
         });
         let saved = deadline.call(operation, call).await;
@@ -410,10 +445,10 @@ impl Shared {
         }
     }
 
-    fn new_key(&self) -> Result<(Arc<SessionKey>, StoreKey), SessionError> {
+    fn new_key(&self) -> Result<(SessionKey, StoreKey), SessionError> {
         let key = SessionKey::generate()?;
         let store_key = self.policy().keys().store_key(&key);
-        Ok((Arc::new(key), store_key))
+        Ok((key, store_key))
     }
 
     fn payload(&self, content: &Content, key: &StoreKey) -> Payload {
@@ -444,10 +479,10 @@ impl Shared {
                 return;
             }
             state.held = Some(held);
-            state.log.remove(&attempt.batch);
+            state.log.remove(&attempt.entries);
             state.cycle &= !attempt.cycle && !attempt.has_log_in;
             state.issue |= issue;
-            state.generation += 1;
+            state.outdate_view();
         }
         self.refresh_view();
     }
@@ -458,9 +493,9 @@ impl Shared {
             if state.epoch != attempt.epoch {
                 return;
             }
-            state.log.remove(&attempt.batch);
+            state.log.remove(&attempt.entries);
             state.cycle &= !attempt.cycle;
-            state.generation += 1;
+            state.outdate_view();
         }
         self.refresh_view();
     }
@@ -480,7 +515,7 @@ impl Shared {
         let mut state = self.lock();
         if state.epoch == attempt.epoch {
             state.held = Some(newer);
-            state.generation += 1;
+            state.outdate_view();
         }
         Ok(())
     }
@@ -495,7 +530,7 @@ impl Shared {
         if state.epoch == attempt.epoch {
             let gone = state.held.take().and_then(|held| held.base.owner);
             state.log.forget_what_was_for(gone.as_ref());
-            state.generation += 1;
+            state.outdate_view();
         }
         Ok(())
     }
@@ -525,7 +560,7 @@ impl Shared {
 fn written(
     saved: Saved,
     before: &Held,
-    key: Arc<SessionKey>,
+    key: SessionKey,
     store_key: StoreKey,
     base: Content,
     expiry: ExpiryChange,

@@ -46,6 +46,9 @@ struct Entry {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RawJson(ByteString);
 
+/// Most values are shorter, and longer ones have memory moved for them once or twice.
+const VALUE_BYTES_USUAL: usize = 64;
+
 impl RawJson {
     /// A value as JSON.
     pub(crate) fn of(name: &str, value: &(impl Serialize + ?Sized)) -> Result<Self, SessionError> {
@@ -58,6 +61,26 @@ impl RawJson {
             });
         }
         Ok(Self(ByteString::from(text)))
+    }
+
+    /// A name and its value as JSON, in one piece of memory: whoever keeps one keeps the other.
+    pub(crate) fn named(
+        name: &str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<(ByteString, Self), SessionError> {
+        let mut text = Vec::with_capacity(name.len() + VALUE_BYTES_USUAL);
+        text.extend_from_slice(name.as_bytes());
+        serde_json::to_writer(&mut text, value)
+            .map_err(|error| SessionError::not_serializable(name, &error))?;
+        let text = ByteString::try_from(text).map_err(|_not_utf8| SessionError::not_text(name))?;
+        let (name, value) = text.split_at(name.len());
+        if nests_deeper_than(&value, NESTING_MAX) {
+            return Err(SessionError::TooDeep {
+                name: name.to_string(),
+                nesting_max: NESTING_MAX,
+            });
+        }
+        Ok((name, Self(value)))
     }
 
     pub(crate) fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T, SessionError> {
@@ -129,7 +152,8 @@ impl SessionData {
         name: &str,
         value: &(impl Serialize + ?Sized),
     ) -> Result<(), SessionError> {
-        self.set_raw(name, RawJson::of(name, value)?);
+        let (name, value) = RawJson::named(name, value)?;
+        self.put(name, value);
         Ok(())
     }
 
@@ -141,7 +165,7 @@ impl SessionData {
     pub fn insert_json(&mut self, name: &str, json: &str) -> Result<(), SessionError> {
         let raw: &RawValue = serde_json::from_str(json)
             .map_err(|error| SessionError::not_serializable(name, &error))?;
-        self.set_raw(name, RawJson(ByteString::from(raw.get())));
+        self.put(ByteString::from(name), RawJson(ByteString::from(raw.get())));
         Ok(())
     }
 
@@ -194,8 +218,12 @@ impl SessionData {
             .map(|entry| &entry.value)
     }
 
-    pub(crate) fn set_raw(&mut self, name: &str, value: RawJson) {
-        self.put(ByteString::from(name), value);
+    pub(crate) fn raw_entries(&self) -> impl Iterator<Item = (&ByteString, &RawJson)> {
+        self.entries.iter().map(|entry| (&entry.name, &entry.value))
+    }
+
+    pub(crate) fn set_raw(&mut self, name: &ByteString, value: RawJson) {
+        self.put(name.clone(), value);
     }
 
     pub(crate) fn take_raw(&mut self, name: &str) -> Option<RawJson> {
@@ -219,6 +247,12 @@ impl SessionData {
     }
 
     fn put(&mut self, name: ByteString, value: RawJson) {
+        if Arc::get_mut(&mut self.entries).is_none() {
+            // With room for one more, which is what comes most often.
+            let mut own = Vec::with_capacity(self.entries.len() + 1);
+            own.extend(self.entries.iter().cloned());
+            self.entries = Arc::new(own);
+        }
         let entries = Arc::make_mut(&mut self.entries);
         self.size += value.0.len();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) {

@@ -145,6 +145,13 @@ impl SessionError {
         }
     }
 
+    pub(crate) fn not_text(name: &str) -> Self {
+        Self::NotSerializable {
+            name: name.to_owned(),
+            source: "the value is not written in UTF-8".into(),
+        }
+    }
+
     pub(crate) fn not_serializable(name: &str, error: &serde_json::Error) -> Self {
         Self::NotSerializable {
             name: name.to_owned(),

@@ -1,7 +1,5 @@
 //! From the keys that a client sent to the one record that counts, or none.
 
-use std::sync::Arc;
-
 use zeroize::Zeroizing;
 
 use crate::change::Content;
@@ -12,7 +10,7 @@ use crate::expiry::Terms;
 use crate::key::SessionKey;
 use crate::manager::SessionManager;
 use crate::record::Version;
-use crate::state::{Held, Phase, Shared};
+use crate::state::{Candidates, Held, Phase, Shared};
 use crate::store::StoreError;
 
 impl Shared {
@@ -29,9 +27,8 @@ impl Shared {
                 return Ok(());
             }
             state.phase = Phase::Asked;
-            let keys = state.candidates.iter();
-            let candidates: Vec<_> = keys.map(|key| Arc::new(key.duplicate())).collect();
-            (candidates, std::mem::take(&mut state.client_texts))
+            let texts = std::mem::take(&mut state.client_texts);
+            (state.candidates.clone(), texts)
         };
         let found = match self.manager.client() {
             Some(client) => self.manager.open(client, &texts),
@@ -62,7 +59,7 @@ impl SessionManager {
     /// and there is no telling which is which.
     async fn find(
         &self,
-        candidates: &[Arc<SessionKey>],
+        candidates: &Candidates,
         deadline: &mut Deadline,
     ) -> Result<Option<Held>, SessionError> {
         let limit = self.policy().limits().candidates_max;
@@ -75,7 +72,7 @@ impl SessionManager {
             return Ok(None);
         }
         let mut found = None;
-        for key in candidates {
+        for key in candidates.iter() {
             let Some(held) = self.load_held(key, deadline).await? else {
                 continue;
             };
@@ -121,7 +118,7 @@ impl SessionManager {
             return Ok(None);
         };
         // Nobody is given this key. It only names the session within the request.
-        let key = Arc::new(SessionKey::generate()?);
+        let key = SessionKey::generate()?;
         let store_key = self.policy().keys().store_key(&key);
         let base = Content {
             owner: self.codec().owner(&data),
@@ -140,7 +137,7 @@ impl SessionManager {
     /// The live session at `key`, or `None`; also if its record is damaged, which is reported and left as it is.
     pub(crate) async fn load_held(
         &self,
-        key: &Arc<SessionKey>,
+        key: &SessionKey,
         deadline: &mut Deadline,
     ) -> Result<Option<Held>, SessionError> {
         let store_key = self.policy().keys().store_key(key);
@@ -164,7 +161,7 @@ impl SessionManager {
                 if terms.is_over(now) {
                     return Ok(None);
                 }
-                Ok(Some(Held::new(Arc::clone(key), store_key, &record, data)))
+                Ok(Some(Held::new(key.duplicate(), store_key, record, data)))
             }
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::error!(

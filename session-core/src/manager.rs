@@ -156,10 +156,7 @@ impl SessionManager {
     /// Nothing changes.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<SessionBase>, SessionError> {
         let mut deadline = Deadline::new(self.policy().limits());
-        let Some(held) = self
-            .load_held(&Arc::new(key.duplicate()), &mut deadline)
-            .await?
-        else {
+        let Some(held) = self.load_held(key, &mut deadline).await? else {
             return Ok(None);
         };
         let view = held.base.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
@@ -24,10 +25,36 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct State {
-    records: HashMap<StoreKey, Record>,
+    records: HashMap<StoreKey, Record, BuildHasherDefault<KeyHasher>>,
     owners: HashMap<Owner, BTreeSet<StoreKey>>,
     // Over all keys, so that a key that is deleted and created anew gets no version back that it had before.
     last_version: u64,
+}
+
+/// Takes a part of the key for its hash. Only this program's own random keys get in, so that no client can choose which ones
+/// share a bucket.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        // Eight characters of hexadecimal digits have no more than 32 random bits, at known places: folded, these reach the
+        // whole hash.
+        for chunk in bytes.chunks_exact(8) {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            self.0 ^= self.0 >> 32;
+        }
+    }
+
+    fn write_u8(&mut self, _: u8) {}
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl MemoryStore {

@@ -8,6 +8,8 @@ pub(crate) use lifetime::Before;
 use std::fmt;
 use std::sync::Arc;
 
+use bytestring::ByteString;
+
 use crate::change::{Entry, Selection};
 use crate::commit::Effect;
 use crate::data::RawJson;
@@ -96,19 +98,16 @@ impl SessionBase {
         self.accessed().view.data.raw(name).cloned()
     }
 
-    pub(crate) fn set_raw(&self, name: &str, value: RawJson) -> Result<(), SessionError> {
+    pub(crate) fn set_raw(&self, name: ByteString, value: RawJson) -> Result<(), SessionError> {
         let mut state = self.accessed();
-        self.check_room(&state, name, &value)?;
-        state.apply(Entry::Set {
-            name: name.to_owned(),
-            value,
-        })
+        self.check_room(&state, &name, &value)?;
+        state.apply(Entry::Set { name, value })
     }
 
     #[cfg(feature = "django")]
     pub(crate) fn remove_raw(&self, name: &str) -> Result<(), SessionError> {
         self.accessed().apply(Entry::Remove {
-            name: name.to_owned(),
+            name: ByteString::from(name),
         })
     }
 

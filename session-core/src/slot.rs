@@ -13,7 +13,7 @@ use crate::expiry::Terms;
 use crate::key::SessionKey;
 use crate::outcome::{Completion, IssuedValue, Outcome};
 use crate::session::SessionBase;
-use crate::state::{Phase, Shared};
+use crate::state::{Phase, Shared, State};
 
 /// A request's place for a session. Cheap to make and to clone; clones and sessions share one state.
 ///
@@ -97,6 +97,32 @@ impl SessionSlot {
         state.let_go();
     }
 
+    /// What [`commit`](Self::commit) would answer, if it has nothing to store and nothing to wait for: most requests only
+    /// read. `None` if it has; then call it. Like it, called once.
+    #[must_use]
+    pub fn commit_without_store(&self) -> Option<Outcome> {
+        let mut state = self.0.lock();
+        let answered = match state.phase {
+            Phase::Unasked if !self.0.renews_unasked() || !state.has_candidates() => {
+                Some(Outcome::Untouched)
+            }
+            Phase::Unasked => None,
+            // It could not be loaded, and the application answered all the same.
+            Phase::Asked => Some(Outcome::Accessed),
+            Phase::Loaded => {
+                let is_settled = state.has_nothing_to_store()
+                    && !self.0.renewal_is_due(&state)
+                    // Whoever talks to the store for this request may be creating what the client must be told of.
+                    && self.0.turn_if_free().is_some();
+                is_settled.then(|| self.0.outcome_of(&mut state, true))
+            }
+        };
+        // A task that loads the session from here on must not store under a key that nobody is told of, and so the slot is
+        // closed by the same look that finds nothing to store.
+        state.headers_sent |= answered.is_some();
+        answered
+    }
+
     /// Stores what the request did, and says what the client must be told. Called once, when the response is ready and
     /// before its headers go out; afterwards, what would need a new key is [`SessionError::HeadersSent`].
     ///
@@ -122,23 +148,10 @@ impl SessionSlot {
     }
 
     async fn commit_open(&self, completion: Completion) -> Result<Outcome, SessionError> {
-        let is_asked = {
-            let mut state = self.0.lock();
-            // A task that loads the session from here on must not store under a key that nobody is told of, and so the slot
-            // is closed by the same look that finds nothing to store.
-            match state.phase {
-                Phase::Unasked if !self.0.renews_unasked() || !state.has_candidates() => {
-                    state.headers_sent = true;
-                    return Ok(Outcome::Untouched);
-                }
-                // It could not be loaded, and the application answered all the same.
-                Phase::Asked => {
-                    state.headers_sent = true;
-                    return Ok(Outcome::Accessed);
-                }
-                phase => phase != Phase::Unasked,
-            }
-        };
+        if let Some(outcome) = self.commit_without_store() {
+            return Ok(outcome);
+        }
+        let is_asked = self.0.is_asked();
         if !is_asked {
             self.0.ensure_loaded().await?;
         }
@@ -156,17 +169,19 @@ impl SessionSlot {
         let mut deadline = Deadline::new(self.0.policy().limits());
         let _turn = self.0.take_turn(&mut deadline).await.ok();
         self.close();
-        Ok(self.outcome(is_asked))
-    }
-
-    fn outcome(&self, is_asked: bool) -> Outcome {
         let mut state = self.0.lock();
+        Ok(self.0.outcome_of(&mut state, is_asked))
+    }
+}
+
+impl Shared {
+    fn outcome_of(&self, state: &mut State, is_asked: bool) -> Outcome {
         let client_text = state.client_text.take();
         match &state.held {
             Some(held) if state.issue => {
-                let policy = self.0.policy();
+                let policy = self.policy();
                 let terms = Terms::of(&held.base.data, held.base.created_at, policy);
-                let max_age = terms.max_age(policy, self.0.manager.now());
+                let max_age = terms.max_age(policy, self.manager.now());
                 Outcome::Issue {
                     value: client_text
                         .unwrap_or_else(|| IssuedValue::new(held.key.expose_secret())),

@@ -1,11 +1,11 @@
 //! What one request knows of its session, shared by everything in the request that asks for it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::change::{ChangeLog, Content, Entry, EntryId};
+use crate::change::{ChangeLog, Content, Entry, EntryId, EntryIds};
 use crate::clock::Timestamp;
 use crate::data::SessionData;
 use crate::deadline::Deadline;
@@ -29,13 +29,14 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// Whether the client sent anything under our name, be it a key or not.
     pub(crate) was_presented: bool,
-    /// The keys among what it sent.
-    pub(crate) candidates: Vec<SessionKey>,
+    pub(crate) candidates: Candidates,
     /// What it sent, if sessions live with their clients: there are no keys then.
     pub(crate) client_texts: Vec<Zeroizing<Vec<u8>>>,
     pub(crate) held: Option<Held>,
     /// What the application sees: the held record with the pending changes.
     pub(crate) view: Content,
+    /// Whether the view may be something else than the pending changes on the held record make of it.
+    pub(crate) is_view_stale: bool,
     pub(crate) log: ChangeLog,
     pub(crate) cycle: bool,
     /// Records to delete at the next commit, because this request ended them.
@@ -55,6 +56,44 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
 }
 
+/// The keys among what a client sent. Nearly always one, and then nothing is allocated.
+#[derive(Default)]
+pub(crate) struct Candidates {
+    first: Option<SessionKey>,
+    others: Vec<SessionKey>,
+}
+
+impl Candidates {
+    pub(crate) fn push(&mut self, key: SessionKey) {
+        if self.first.is_none() {
+            self.first = Some(key);
+        } else {
+            self.others.push(key);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SessionKey> {
+        self.first.iter().chain(&self.others)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
+impl Clone for Candidates {
+    fn clone(&self) -> Self {
+        Self {
+            first: self.first.as_ref().map(SessionKey::duplicate),
+            others: self.others.iter().map(SessionKey::duplicate).collect(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     #[default]
@@ -65,36 +104,58 @@ pub(crate) enum Phase {
 }
 
 /// A write of which nobody knows whether it happened.
-#[derive(Clone)]
 pub(crate) struct Doubt {
-    pub(crate) entries: Vec<EntryId>,
+    pub(crate) entries: EntryIds,
     /// The key to which the record was to be moved.
-    pub(crate) moved_to: Option<(Arc<SessionKey>, StoreKey)>,
+    pub(crate) moved_to: Option<(SessionKey, StoreKey)>,
 }
 
 /// A record that exists, as far as this request knows.
-#[derive(Clone)]
 pub(crate) struct Held {
-    pub(crate) key: Arc<SessionKey>,
+    pub(crate) key: SessionKey,
     pub(crate) store_key: StoreKey,
     pub(crate) version: Version,
     pub(crate) expires_at: Timestamp,
     pub(crate) base: Content,
 }
 
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.duplicate(),
+            store_key: self.store_key.clone(),
+            version: self.version.clone(),
+            expires_at: self.expires_at,
+            base: self.base.clone(),
+        }
+    }
+}
+
+impl Clone for Doubt {
+    fn clone(&self) -> Self {
+        let moved_to = self.moved_to.as_ref();
+        Self {
+            entries: self.entries.clone(),
+            moved_to: moved_to.map(|(key, store_key)| (key.duplicate(), store_key.clone())),
+        }
+    }
+}
+
 impl Held {
     pub(crate) fn new(
-        key: Arc<SessionKey>,
+        key: SessionKey,
         store_key: StoreKey,
-        record: &Record,
+        record: Record,
         data: SessionData,
     ) -> Self {
         let Record {
+            expires_at,
+            version,
             owner,
             label,
             created_at,
             ..
-        } = record.clone();
+        } = record;
         let base = Content {
             data,
             owner,
@@ -104,8 +165,8 @@ impl Held {
         Self {
             key,
             store_key,
-            version: record.version.clone(),
-            expires_at: record.expires_at,
+            version,
+            expires_at,
             base,
         }
     }
@@ -134,7 +195,9 @@ impl DerefMut for Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.discarded = self.state.log.take_discarded();
+        if self.state.log.has_discarded() {
+            self.discarded = self.state.log.take_discarded();
+        }
     }
 }
 
@@ -155,11 +218,18 @@ impl Shared {
         }
     }
 
+    pub(crate) fn turn_if_free(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.turn.try_lock().ok()
+    }
+
     /// Waits for this request's other calls. Not for ever: one of them may be a future that somebody holds and never polls.
     pub(crate) async fn take_turn(
         &self,
         deadline: &mut Deadline,
     ) -> Result<tokio::sync::MutexGuard<'_, ()>, SessionError> {
+        if let Some(turn) = self.turn_if_free() {
+            return Ok(turn);
+        }
         let turn = deadline.call("finish an earlier call of the same request", async {
             Ok(self.turn.lock().await)
         });
@@ -183,11 +253,13 @@ impl Shared {
                 }
                 (state.log.clone(), base, state.generation, state.epoch)
             };
-            let view = log.preview(&base);
+            let (view, all_fit) = log.preview(&base);
             let mut state = self.lock();
             // A closure that changes the session itself never leaves it as it was.
-            if state.generation == generation || (tries_left == 0 && state.epoch == epoch) {
+            let is_current = state.generation == generation;
+            if is_current || (tries_left == 0 && state.epoch == epoch) {
                 state.show(view);
+                state.is_view_stale = !(is_current && all_fit);
                 return;
             }
         }
@@ -208,17 +280,28 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// Makes `view` what the application sees.
+    /// Whether a commit has nothing to do but, at most, renew.
+    pub(crate) fn has_nothing_to_store(&self) -> bool {
+        self.log.is_empty() && self.ended.is_empty() && self.in_doubt.is_none() && !self.cycle
+    }
+
+    /// Makes `view` what the application sees: what the pending changes on the held record make of it.
     pub(crate) fn show(&mut self, view: Content) {
         self.view = view;
+        self.is_view_stale = false;
+        self.generation += 1;
+    }
+
+    /// Makes another record the held one, or what is pending something else. The view is still that of before.
+    pub(crate) fn outdate_view(&mut self) {
+        self.is_view_stale = true;
         self.generation += 1;
     }
 
     /// Notes a change that needs none of the application's code, and shows it.
     pub(crate) fn apply(&mut self, entry: Entry) -> Result<(), SessionError> {
-        let mut view = std::mem::take(&mut self.view);
-        let done = entry.replay(&mut view);
-        self.show(view);
+        let done = entry.replay(&mut self.view);
+        self.is_view_stale |= done.is_err();
         self.note(entry);
         done
     }

@@ -13,9 +13,18 @@ use crate::error::Error;
 /// ignored, one pair of quotes around a value is removed, and bytes outside of ASCII are nobody's concern but the
 /// value's owner's.
 pub(crate) fn values<'a>(header: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    header
-        .split(|byte| *byte == b';')
-        .filter_map(move |pair| value_of(pair, name))
+    let mut rest = Some(header);
+    let pairs = std::iter::from_fn(move || {
+        let current = rest?;
+        let (pair, behind) =
+            match memchr::memchr(b';', current).and_then(|end| current.split_at_checked(end)) {
+                Some((pair, behind)) => (pair, behind.get(1..)),
+                None => (current, None),
+            };
+        rest = behind;
+        Some(pair)
+    });
+    pairs.filter_map(move |pair| value_of(pair, name))
 }
 
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {

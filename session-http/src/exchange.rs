@@ -18,8 +18,15 @@ use crate::setup::Setup;
 
 /// What the core answered to a commit.
 pub(crate) type Committed = Result<Outcome, SessionError>;
+/// How far a commit is.
+pub(crate) enum Commit {
+    /// There was nothing to store.
+    Done(Outcome),
+    Pending(PendingCommit),
+}
+
 /// A commit under way.
-pub(crate) type Commit = Pin<Box<dyn Future<Output = Committed> + Send>>;
+pub(crate) type PendingCommit = Pin<Box<dyn Future<Output = Committed> + Send>>;
 
 /// One request, from its arrival until its response is ready.
 ///
@@ -62,24 +69,32 @@ impl Exchange {
         })
     }
 
-    /// Stores what the request did, now that its status is known. `None`: there is nothing to store, and the response is
-    /// ready as it is.
-    pub(crate) fn commit(&mut self, status: StatusCode) -> Option<Commit> {
+    /// Stores what the request did, now that its status is known.
+    pub(crate) fn commit(&mut self, status: StatusCode) -> Commit {
         let Carried(carried) = &self.carried;
-        let slot = carried.settle().cloned();
-        self.is_asked = slot.is_some();
-        let renews_unasked = || {
-            let policy = carried.setup().manager.policy();
-            (policy.renewal() == Renewal::EveryRequest && carried.has_cookies())
-                .then(|| carried.new_slot())
-        };
-        let slot = slot.or_else(renews_unasked)?;
+        let asked = carried.settle();
+        self.is_asked = asked.is_some();
         let completion = if status.is_server_error() {
             Completion::ServerError
         } else {
             Completion::Success
         };
-        Some(Box::pin(async move { slot.commit(completion).await }))
+        let slot = match asked {
+            Some(slot) => {
+                if let Some(outcome) = slot.commit_without_store() {
+                    return Commit::Done(outcome);
+                }
+                slot.clone()
+            }
+            None => {
+                let policy = carried.setup().manager.policy();
+                if policy.renewal() != Renewal::EveryRequest || !carried.has_cookies() {
+                    return Commit::Done(Outcome::Untouched);
+                }
+                carried.new_slot()
+            }
+        };
+        Commit::Pending(Box::pin(async move { slot.commit(completion).await }))
     }
 
     /// Tells the client and the caches, or that the handler's response must not be sent.

@@ -218,7 +218,8 @@ pub(super) fn owner_of(data: &SessionData) -> Option<Owner> {
 }
 
 fn set(session: &SessionBase, name: &str, value: &str) -> Result<(), SessionError> {
-    session.set_raw(name, RawJson::of(name, value)?)
+    let (name, value) = RawJson::named(name, value)?;
+    session.set_raw(name, value)
 }
 
 /// The hash of a password field, with the secret key and then with each fallback.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytestring::ByteString;
+
 use crate::change::Entry;
 use crate::data::RawJson;
 use crate::error::SessionError;
@@ -189,9 +191,9 @@ impl SessionBase {
         Terms::of(&state.view.data, state.view.created_at, self.0.policy())
     }
 
-    fn set_or_remove(&self, name: &str, raw: Option<RawJson>) -> Result<(), SessionError> {
+    fn set_or_remove(&self, name: &'static str, raw: Option<RawJson>) -> Result<(), SessionError> {
         let mut state = self.accessed();
-        let name = name.to_owned();
+        let name = ByteString::from_static(name);
         match raw {
             Some(value) => {
                 self.check_room(&state, &name, &value)?;

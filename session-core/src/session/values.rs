@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -64,7 +65,8 @@ impl SessionBase {
     ) -> Result<(), SessionError> {
         let name = name.text();
         self.check_name(name)?;
-        self.set_raw(name, RawJson::of(name, value)?)
+        let (name, value) = RawJson::named(name, value)?;
+        self.set_raw(name, value)
     }
 
     /// Whether `name` has a value. Django's `in` and `has_key`.
@@ -82,7 +84,7 @@ impl SessionBase {
         is_there
             && state
                 .apply(Entry::Remove {
-                    name: name.to_owned(),
+                    name: ByteString::from(name),
                 })
                 .is_ok()
     }
@@ -101,7 +103,7 @@ impl SessionBase {
         };
         let value = raw.parse(name)?;
         self.accessed().apply(Entry::Remove {
-            name: name.to_owned(),
+            name: ByteString::from(name),
         })?;
         Ok(Some(value))
     }
@@ -124,17 +126,14 @@ impl SessionBase {
             return raw.parse(name);
         }
         let made = make();
-        let value = RawJson::of(name, &made)?;
+        let (name, value) = RawJson::named(name, &made)?;
         let mut state = self.accessed();
-        if let Some(raw) = state.view.data.raw(name).cloned() {
+        if let Some(raw) = state.view.data.raw(&name).cloned() {
             drop(state);
-            return raw.parse(name);
+            return raw.parse(&name);
         }
-        self.check_room(&state, name, &value)?;
-        state.apply(Entry::SetIfAbsent {
-            name: name.to_owned(),
-            value,
-        })?;
+        self.check_room(&state, &name, &value)?;
+        state.apply(Entry::SetIfAbsent { name, value })?;
         Ok(made)
     }
 
@@ -156,18 +155,15 @@ impl SessionBase {
             self.check_name(name)?;
         }
         let mut state = self.accessed();
-        let all = || {
-            values
-                .iter()
-                .filter_map(|(name, _)| Some((name, values.raw(name)?.clone())))
-        };
         let mut after = state.view.data.clone();
-        all().for_each(|(name, value)| after.set_raw(name, value));
+        for (name, value) in values.raw_entries() {
+            after.set_raw(name, value.clone());
+        }
         check_limits(&state.view.data, after.measure(), self.0.policy().limits())?;
-        for (name, value) in all() {
+        for (name, value) in values.raw_entries() {
             state.apply(Entry::Set {
-                name: name.to_owned(),
-                value,
+                name: name.clone(),
+                value: value.clone(),
             })?;
         }
         state.modified = true;
@@ -201,7 +197,7 @@ impl SessionBase {
     where
         T: Default + Serialize + DeserializeOwned + 'static,
     {
-        let name = name.text().to_owned();
+        let name = ByteString::from(name.text());
         self.check_name(&name)?;
         let modifier: Modifier = {
             let name = name.clone();
@@ -294,7 +290,7 @@ impl SessionBase {
         E: Send,
     {
         self.0.manager.require_store("change a value at once")?;
-        let name = name.text().to_owned();
+        let name = ByteString::from(name.text());
         self.check_name(&name)?;
         self.touch_data(true);
         self.0

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use http::Response;
 use pin_project_lite::pin_project;
+use session_core::adapter::Outcome;
 
-use crate::exchange::{Commit, Exchange, Refusal};
+use crate::exchange::{Commit, Committed, Exchange, PendingCommit, Refusal};
 
 pin_project! {
     /// The response of a [`SessionService`](crate::tower::SessionService). Nothing is boxed unless there is something to
@@ -23,12 +24,13 @@ pin_project! {
         #[pin]
         handler: F,
         exchange: Option<Exchange>,
-        committing: Option<Committing<B>>,
+        // In a box, since axum moves this future about and few requests get here.
+        committing: Option<Box<Committing<B>>>,
     }
 }
 
 struct Committing<B> {
-    commit: Commit,
+    commit: PendingCommit,
     response: Response<B>,
 }
 
@@ -51,35 +53,48 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let mut committing = match this.committing.take() {
-            Some(committing) => committing,
+        let (committed, response) = match this.committing.take() {
+            Some(mut committing) => match committing.commit.as_mut().poll(context) {
+                Poll::Ready(committed) => (committed, committing.response),
+                Poll::Pending => {
+                    *this.committing = Some(committing);
+                    return Poll::Pending;
+                }
+            },
             None => {
-                let response = match ready!(this.handler.poll(context)) {
-                    Ok(response) => response,
-                    // No response, no cookie: nothing may be stored that needs one.
-                    Err(error) => return Poll::Ready(Err(error)),
+                // After an error there is no response and no cookie: nothing may be stored that needs one.
+                let response = ready!(this.handler.poll(context))?;
+                let Some(exchange) = this.exchange.as_mut() else {
+                    return Poll::Ready(Ok(response));
                 };
-                let commit = this
-                    .exchange
-                    .as_mut()
-                    .and_then(|exchange| exchange.commit(response.status()));
-                match commit {
-                    Some(commit) => Committing { commit, response },
-                    None => return Poll::Ready(Ok(response)),
+                match exchange.commit(response.status()) {
+                    Commit::Done(Outcome::Untouched) => return Poll::Ready(Ok(response)),
+                    Commit::Done(outcome) => (Ok(outcome), response),
+                    Commit::Pending(mut commit) => match commit.as_mut().poll(context) {
+                        Poll::Ready(committed) => (committed, response),
+                        Poll::Pending => {
+                            *this.committing = Some(Box::new(Committing { commit, response }));
+                            return Poll::Pending;
+                        }
+                    },
                 }
             }
         };
-        let Poll::Ready(committed) = committing.commit.as_mut().poll(context) else {
-            *this.committing = Some(committing);
-            return Poll::Pending;
-        };
-        let mut response = committing.response;
-        if let Some(exchange) = this.exchange.take()
-            && let Err(refusal) = exchange.finish(committed, response.headers_mut())
-        {
-            response = refused(*refusal);
-        }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(match this.exchange.take() {
+            Some(exchange) => finish(exchange, committed, response),
+            None => response,
+        }))
+    }
+}
+
+fn finish<B: Default + 'static>(
+    exchange: Exchange,
+    committed: Committed,
+    mut response: Response<B>,
+) -> Response<B> {
+    match exchange.finish(committed, response.headers_mut()) {
+        Ok(()) => response,
+        Err(refusal) => refused(*refusal),
     }
 }
 
