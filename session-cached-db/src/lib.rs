@@ -1,2 +1,12 @@
-//! Sessions in a database with a cache in front of it. Nothing is here yet: until this crate has a store, use
-//! `session-file`, or write a store of your own with `session_core::store::SessionStore`.
+#![doc = include_str!("../docs/crate.md")]
+
+mod breaker;
+mod reach;
+mod trust;
+mod flight;
+mod store;
+mod index;
+mod config;
+
+pub use config::CachedDbConfig;
+pub use store::CachedDbStore;
