@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, ValueExt as _};
+use session_cache::{CacheStore, RedisCache, RedisCacheConfig};
+use session_cached_db::CachedDbStore;
 use session_db::{ClearExpiredTask, DbStore};
 use session_file::FileStore;
 use session_http::{MemoryStore, SessionManager};
@@ -22,10 +24,18 @@ mail [--port N] [--store STORE]
                     file:DIR    one file each in this folder
                     sqlite:FILE, postgres://…, mysql://…
                                 in this database, which must exist unless it is a file
-                                (default sqlite:target/demo-sessions.db)";
+                                (default sqlite:target/demo-sessions.db)
+                    redis://…, redis-sentinel://…, redis-cluster://…
+                                in Redis or Valkey
+                    cached:REDIS+DATABASE
+                                in this database, with this Redis in front of it, as in
+                                cached:redis://127.0.0.1/+sqlite:target/demo-sessions.db";
 
 /// The schemes of databases' URLs.
 const DATABASES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+
+/// The schemes of Redis' URLs.
+const CACHES: [&str; 3] = ["redis", "redis-sentinel", "redis-cluster"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -45,6 +55,8 @@ pub(crate) enum Store {
     Memory,
     File(PathBuf),
     Database(String),
+    Redis(String),
+    Cached { cache: String, database: String },
 }
 
 /// A store that is ready, and what has to live as long.
@@ -85,30 +97,52 @@ impl Store {
         match spec.as_bytes().strip_prefix(b"file:") {
             Some([]) => Err("file: needs a folder, as in file:target/demo-sessions".into()),
             Some(folder) => Ok(Self::File(PathBuf::from(OsStr::from_bytes(folder)))),
-            None => match spec
+            None => spec
                 .to_str()
-                .and_then(|spec| spec.split_once(':').map(|(scheme, _)| (scheme, spec)))
-            {
-                Some((scheme, url)) if DATABASES.contains(&scheme) => {
-                    Ok(Self::Database(url.to_owned()))
-                }
-                _ => Err(format!("there is no store {}", spec.display()).into()),
-            },
+                .and_then(Self::of_url)
+                .ok_or_else(|| format!("there is no store {}", spec.display()).into()),
+        }
+    }
+
+    fn of_url(url: &str) -> Option<Self> {
+        if let Some(both) = url.strip_prefix("cached:") {
+            // A URL of a database begins behind a plus; a password in Redis' URL may hold one as well.
+            let mut splits = both.match_indices('+').map(|(at, _)| both.split_at(at));
+            return splits.find_map(|(cache, behind)| {
+                let database = behind.get(1..)?;
+                (is_of(&CACHES, cache) && is_of(&DATABASES, database)).then(|| Self::Cached {
+                    cache: cache.to_owned(),
+                    database: database.to_owned(),
+                })
+            });
+        }
+        if is_of(&DATABASES, url) {
+            Some(Self::Database(url.to_owned()))
+        } else if is_of(&CACHES, url) {
+            Some(Self::Redis(url.to_owned()))
+        } else {
+            None
         }
     }
 
     pub(crate) async fn open(&self) -> Result<Opened, BoxError> {
-        const HOUR: Duration = Duration::from_secs(60 * 60);
         let mut cleaner = None;
         let manager = match self {
             Self::Memory => SessionManager::new(MemoryStore::new()),
             Self::File(folder) => SessionManager::new(FileStore::open(folder)?),
             Self::Database(url) => {
-                let store = DbStore::connect(url).await?;
-                store.migrate().await?;
-                store.check().await?;
+                let store = database(url).await?;
                 cleaner = Some(store.spawn_clear_expired(HOUR));
                 SessionManager::new(store)
+            }
+            Self::Redis(url) => SessionManager::new(CacheStore::new(redis(url).await?)),
+            Self::Cached {
+                cache,
+                database: url,
+            } => {
+                let store = database(url).await?;
+                cleaner = Some(store.spawn_clear_expired(HOUR));
+                SessionManager::new(CachedDbStore::new(redis(cache).await?, store))
             }
         };
         let manager = manager.require_owner_index()?;
@@ -117,6 +151,29 @@ impl Store {
             _cleaner: cleaner,
         })
     }
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+async fn database(url: &str) -> Result<DbStore, BoxError> {
+    let store = DbStore::connect(url).await?;
+    store.migrate().await?;
+    store.check().await?;
+    Ok(store)
+}
+
+async fn redis(url: &str) -> Result<RedisCache, BoxError> {
+    let cache = RedisCacheConfig::from_url(url)?.connect().await?;
+    for finding in cache.check().await? {
+        tracing::warn!("{finding}");
+    }
+    Ok(cache)
+}
+
+/// Whether a URL has one of these schemes.
+fn is_of(schemes: &[&str], url: &str) -> bool {
+    url.split_once(':')
+        .is_some_and(|(scheme, _)| schemes.contains(&scheme))
 }
 
 impl fmt::Display for Store {
@@ -129,6 +186,10 @@ impl fmt::Display for Store {
                 Some((scheme, _)) => write!(f, "the {scheme} database"),
                 None => f.write_str(url),
             },
+            Self::Redis(_) => f.write_str("Redis"),
+            Self::Cached { database, .. } => {
+                write!(f, "{} behind Redis", Self::Database(database.clone()))
+            }
         }
     }
 }
@@ -154,6 +215,19 @@ mod tests {
                 8000,
                 Store::Database("postgres://ada@localhost/mail".into()),
             ),
+            (
+                "--store redis-cluster://h1,h2",
+                8000,
+                Store::Redis("redis-cluster://h1,h2".into()),
+            ),
+            (
+                "--store cached:redis://:a+b:c@h/0+sqlite:x+y.db",
+                8000,
+                Store::Cached {
+                    cache: "redis://:a+b:c@h/0".into(),
+                    database: "sqlite:x+y.db".into(),
+                },
+            ),
             ("--port 0 --store memory", 0, Store::Memory),
             ("--store=file:a/b:c", 8000, Store::File("a/b:c".into())),
         ];
@@ -166,8 +240,20 @@ mod tests {
 
     #[test]
     fn a_password_is_not_printed() {
-        let store = Store::Database("postgres://ada:engine@localhost/mail".into());
-        assert_eq!(store.to_string(), "the postgres database");
+        for (store, shown) in [
+            (
+                "postgres://ada:engine@localhost/mail",
+                "the postgres database",
+            ),
+            ("redis://:engine@localhost/", "Redis"),
+            (
+                "cached:redis://:engine@h/+mysql://ada:engine@h/mail",
+                "the mysql database behind Redis",
+            ),
+        ] {
+            let parsed = Store::of_url(store).map(|store| store.to_string());
+            assert_eq!(parsed.as_deref(), Some(shown));
+        }
     }
 
     #[test]
@@ -178,6 +264,8 @@ mod tests {
             ("--port 70000", "70000"),
             ("--store", "--store"),
             ("--store redis", "redis"),
+            ("--store cached:redis://h/", "cached:redis://h/"),
+            ("--store cached:sqlite:a+sqlite:b", "cached:sqlite:a"),
             ("--store memory:1", "memory:1"),
             ("--store file", "file"),
             ("--store file:", "needs a folder"),
