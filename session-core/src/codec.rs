@@ -33,13 +33,14 @@ pub trait Codec: fmt::Debug + Send + Sync + 'static {
     /// [`SessionData`] can't: the request then fails, and the record is left as it is.
     fn decode(&self, key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError>;
 
-    /// Whether this format keeps a session's owner among its data, as Django does, and not beside them in the record. Such a
-    /// format has a log-in of its own, and [`SessionBase::log_in`](crate::SessionBase::log_in) refuses to do half of it.
-    fn keeps_owner(&self) -> bool {
+    /// Whether another framework reads and writes the sessions as well, as Django does. Their owner is then among their data,
+    /// in that framework's words, and there is no place for a label or a time of creation: `log_in`, `set_label` and
+    /// `set_absolute_timeout` of [`SessionBase`](crate::SessionBase) are `Unsupported`.
+    fn is_shared(&self) -> bool {
         false
     }
 
-    /// Whose session the data say it is, if this format [keeps that](Self::keeps_owner) among them.
+    /// Whose session the data say it is, if the sessions are [shared](Self::is_shared).
     fn owner(&self, _data: &SessionData) -> Option<Owner> {
         None
     }

@@ -154,7 +154,7 @@ impl SessionManager {
         match decoded {
             Ok(None) => Ok(None),
             Ok(Some((data, mut record))) => {
-                if self.codec().keeps_owner() {
+                if self.codec().is_shared() {
                     record.owner = self.codec().owner(&data);
                 }
                 let terms = Terms::of(&data, record.created_at, self.policy());

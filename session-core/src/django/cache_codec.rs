@@ -91,7 +91,7 @@ impl Codec for DjangoCacheCodec {
         json::read(bytes.to_vec()).map_err(Flaw::of_text)
     }
 
-    fn keeps_owner(&self) -> bool {
+    fn is_shared(&self) -> bool {
         true
     }
 

@@ -82,7 +82,7 @@ impl Codec for DjangoCodec {
         Ok(data)
     }
 
-    fn keeps_owner(&self) -> bool {
+    fn is_shared(&self) -> bool {
         true
     }
 

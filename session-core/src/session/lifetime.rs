@@ -37,11 +37,9 @@ impl SessionBase {
     /// `DjangoUser::log_in` does that.
     #[doc(alias = "login")]
     pub fn log_in(&self, owner: impl Into<Owner>) -> Result<(), SessionError> {
-        if self.0.manager.codec().keeps_owner() {
-            return Err(SessionError::Unsupported {
-                operation: "log in by an owner's id alone; Django needs what DjangoUser::log_in tells it",
-            });
-        }
+        self.refuse_if_shared(
+            "log in by an owner's id alone; Django needs what DjangoUser::log_in tells it",
+        )?;
         self.log_in_as(owner.into(), Before::Kept)
     }
 
@@ -86,7 +84,7 @@ impl SessionBase {
     pub fn owner(&self) -> Option<Owner> {
         let codec = self.0.manager.codec();
         let state = self.accessed();
-        if codec.keeps_owner() {
+        if codec.is_shared() {
             codec.owner(&state.view.data)
         } else {
             state.view.owner.clone()
@@ -97,8 +95,10 @@ impl SessionBase {
     ///
     /// # Errors
     ///
-    /// [`SessionError::InvalidLabel`] for more than 256 bytes, or a NUL.
+    /// [`SessionError::InvalidLabel`] for more than 256 bytes, or a NUL. [`SessionError::Unsupported`] when the session is
+    /// shared with a Django, which has no place for a label.
     pub fn set_label<'a>(&self, label: impl Into<Option<&'a str>>) -> Result<(), SessionError> {
+        self.refuse_if_shared("label a session that is shared with Django")?;
         let label = label.into();
         if label.is_some_and(|label| label.len() > LABEL_BYTES_MAX || label.contains('\0')) {
             return Err(SessionError::InvalidLabel {
@@ -138,11 +138,13 @@ impl SessionBase {
     ///
     /// # Errors
     ///
-    /// The limit that would be exceeded.
+    /// The limit that would be exceeded. [`SessionError::Unsupported`] when the session is shared with a Django, which keeps no
+    /// time of creation.
     pub fn set_absolute_timeout(
         &self,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(), SessionError> {
+        self.refuse_if_shared("keep an absolute timeout in a session that is shared with Django")?;
         let raw = timeout
             .into()
             .map(|timeout| RawJson::of(ABSOLUTE_NAME, &whole_secs(timeout)))
@@ -184,6 +186,13 @@ impl SessionBase {
             Expiry::Default => self.0.policy().expire_at_browser_close(),
             _ => false,
         }
+    }
+
+    fn refuse_if_shared(&self, operation: &'static str) -> Result<(), SessionError> {
+        if self.0.manager.codec().is_shared() {
+            return Err(SessionError::Unsupported { operation });
+        }
+        Ok(())
     }
 
     fn terms(&self) -> Terms {

@@ -1,5 +1,5 @@
-//! A bounded run of each fuzz target on the stable toolchain, over a corpus from the vectors. Ten million executions of each
-//! with `SESSION_TEST_FULL=1`.
+//! A bounded run of each fuzz target on the stable toolchain, over a corpus from the vectors. Ten million executions of
+//! each with `SESSION_TEST_FULL=1`.
 
 use serde_json::Value;
 
@@ -139,21 +139,33 @@ impl Random {
     }
 }
 
-fn run(seed: u64, target: impl Fn(&[u8])) {
+/// Runs the target on the corpus as it is, each member as everything that it may be, and then on what becomes of it, in as
+/// many threads as there are processors.
+fn run(seed: u64, target: impl Fn(&[u8]) + Sync) {
     let corpus = corpus();
-    let mut random = Random(seed);
     for plain in &corpus {
-        for how in 0..8 {
+        for how in 0..32 {
             let mut input = vec![how];
             input.extend_from_slice(plain);
             target(&input);
         }
     }
-    for _ in 0..executions() {
-        let input = random.input(&corpus);
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target(&input)));
-        assert!(ran.is_ok(), "this input fails: {:?}", Value::from(input));
-    }
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let each = executions().div_ceil(u64::try_from(threads).unwrap());
+    std::thread::scope(|scope| {
+        for thread in 1..=threads {
+            let (corpus, target) = (&corpus, &target);
+            let mut random = Random(seed << 32 | u64::try_from(thread).unwrap());
+            scope.spawn(move || {
+                for _ in 0..each {
+                    let input = random.input(corpus);
+                    let execution = std::panic::AssertUnwindSafe(|| target(&input));
+                    let ran = std::panic::catch_unwind(execution);
+                    assert!(ran.is_ok(), "this input fails: {:?}", Value::from(input));
+                }
+            });
+        }
+    });
 }
 
 #[test]

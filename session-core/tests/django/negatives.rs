@@ -92,6 +92,34 @@ fn every_text_gets_the_verdict_that_django_gives_or_a_stricter_one() {
 }
 
 #[test]
+fn no_payload_and_no_secret_is_in_an_error() {
+    let mut seen = 0;
+    for case in cases("/payload_negative", 64) {
+        let codec = DjangoCodec::new(&settings_of(case));
+        let encoded = text(case, "encoded");
+        let Err(error) = decode(&codec, encoded) else {
+            continue;
+        };
+        let printed = format!("{} {error:?} {codec:?}", chain(&error));
+        let parts = encoded.split(':').filter(|part| part.len() > 7);
+        for part in parts.chain([text(case, "secret_key")]) {
+            assert!(!printed.contains(part), "{printed}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen}");
+
+    let codec = DjangoCodec::new(&settings_of(&cases("/payload", 65)[0]));
+    let mut unwritable = session_core::SessionData::default();
+    unwritable
+        .insert_json("n", "[\"CANARY\",\"CANARY\\ud800\"]")
+        .unwrap();
+    let error = codec.encode(&any_key(), &unwritable).unwrap_err();
+    let printed = format!("{} {error:?}", chain(&error));
+    assert!(!printed.contains("CANARY"), "{printed}");
+}
+
+#[test]
 fn rows_that_django_finds_damaged_are_damaged() {
     for case in cases("/db/damaged_rows", 4) {
         let codec = DjangoCodec::new(&settings_of(case));

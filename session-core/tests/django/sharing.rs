@@ -210,11 +210,20 @@ async fn a_log_in_changes_the_key_and_anothers_data_die_also_when_another_reques
 }
 
 #[tokio::test]
-async fn half_a_log_in_and_lists_of_sessions_are_refused() {
+async fn what_django_has_no_place_for_is_refused() {
     let site = Site::new();
     let session = site.manager.start();
     assert!(matches!(
         session.log_in(7),
+        Err(SessionError::Unsupported { .. })
+    ));
+    let minute = Duration::from_secs(60);
+    assert!(matches!(
+        session.set_absolute_timeout(minute),
+        Err(SessionError::Unsupported { .. })
+    ));
+    assert!(matches!(
+        session.set_label("phone"),
         Err(SessionError::Unsupported { .. })
     ));
     assert!(session.is_empty() && session.owner().is_none());

@@ -56,29 +56,28 @@ impl Targets {
             return;
         };
         let bytes = dress(*how, input, SALT);
-        let codecs: [&dyn Codec; 3] = [&self.codec, &self.naive, &self.cache];
-        for codec in codecs {
-            let Ok(data) = codec.decode(&self.key, &bytes.clone().into()) else {
-                continue;
-            };
-            let written = codec
-                .encode(&self.key, &data)
-                .expect("what was read can be written");
-            assert!(written.is_ascii(), "Django reads each byte as a character");
-            let again = codec
-                .decode(&self.key, &written)
-                .expect("what was written can be read");
-            let written_again = codec
-                .encode(&self.key, &again)
-                .expect("it can be written again");
-            assert_eq!(written, written_again, "a second round trip changes it");
-            assert_eq!(data.len(), again.len(), "a name is lost");
-            let user = DjangoUser::in_data(&data);
-            assert_eq!(
-                user.map(|user| user.id().clone()),
-                DjangoUser::in_data(&again).map(|user| user.id().clone())
-            );
-        }
+        let codec: &dyn Codec = match how / 8 % 4 {
+            0 | 1 => &self.codec,
+            2 => &self.naive,
+            _ => &self.cache,
+        };
+        let Ok(data) = codec.decode(&self.key, &bytes.into()) else {
+            return;
+        };
+        let written = codec.encode(&self.key, &data);
+        let written = written.expect("what was read can be written");
+        assert!(written.is_ascii(), "Django reads each byte as a character");
+        let again = codec.decode(&self.key, &written);
+        let again = again.expect("what was written can be read");
+        let written_again = codec.encode(&self.key, &again);
+        assert_eq!(
+            written_again.ok(),
+            Some(written),
+            "a second round trip changes it"
+        );
+        assert_eq!(data.len(), again.len(), "a name is lost");
+        let id = |data| DjangoUser::in_data(data).map(|user| user.id().clone());
+        assert_eq!(id(&data), id(&again), "somebody else is logged in");
     }
 
     /// Whatever a browser may send as a cookie.

@@ -1,0 +1,12 @@
+//! Whatever a browser may send as a session that a Django signed.
+#![no_main]
+
+use std::sync::LazyLock;
+
+#[path = "../../session-core/tests/django/targets.rs"]
+#[expect(dead_code, reason = "each target is a program of its own")]
+mod targets;
+
+static TARGETS: LazyLock<targets::Targets> = LazyLock::new(targets::Targets::new);
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| TARGETS.cookie_codec(input));
