@@ -14,9 +14,6 @@ use crate::slot::{Entry, Lease, Slot};
 /// What every slot begins with. The digit is the format's version.
 pub(crate) const MAGIC: &[u8; 4] = b"SES1";
 
-/// What comes before the owner of an entry.
-pub(crate) const ENTRY_HEAD_BYTES: usize = 81;
-
 const ENTRY: u8 = b'E';
 const LEASE: u8 = b'L';
 const TOMBSTONE: u8 = b'T';
@@ -301,6 +298,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What comes before the owner of an entry, as the scripts have it.
+    const ENTRY_HEAD_BYTES: usize = 81;
 
     fn slots() -> impl Strategy<Value = Slot> {
         let moments =

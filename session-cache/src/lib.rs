@@ -19,6 +19,6 @@ pub use cells::{CellCache, Cells, SharedCells};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryCache, MemoryCacheConfig};
 #[cfg(feature = "redis")]
-pub use redis::{RedisCache, RedisCacheConfig, RedisStore};
+pub use redis::{RedisCache, RedisCacheConfig, RedisFinding, RedisStore, RedisSubject, Severity};
 pub use slot::{Entry, Lease, Slot};
 pub use store::CacheStore;

@@ -79,6 +79,7 @@ impl Default for MemoryCacheConfig {
 pub struct MemoryCache {
     slots: Slots<StoreKey, Kept>,
     evicted: Arc<AtomicU64>,
+    bytes_max: u64,
 }
 
 /// A slot, and for how long it is kept from the moment it is put.
@@ -144,7 +145,23 @@ impl MemoryCache {
                 }
             })
             .build();
-        Self { slots, evicted }
+        Self {
+            slots,
+            evicted,
+            bytes_max: config.bytes_max,
+        }
+    }
+
+    /// How many bytes the entries weigh, as [`with_bytes_max`](MemoryCacheConfig::with_bytes_max) counts them. What was put in the
+    /// last moments may not be counted yet.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.slots.weighted_size()
+    }
+
+    /// Evicts and counts now what the cache would have a moment later. For tests of an application.
+    pub fn settle(&self) {
+        self.slots.run_pending_tasks();
     }
 
     /// How many entries were dropped for want of room since the start.
@@ -160,11 +177,28 @@ impl MemoryCache {
         now: Timestamp,
         step: impl FnOnce(&Slot) -> Step<A>,
     ) -> Result<A, StoreError> {
-        let mut answer = None;
+        let mut answer = Err(StoreError::failed(
+            Self::NAME,
+            "change a slot",
+            "nobody did",
+        ));
         let _result = self.slots.entry_by_ref(key).and_compute_with(|held| {
             let held = held.map_or(Slot::Empty, |entry| entry.into_value().slot);
             let done = step(&held);
-            answer = Some(done.answer);
+            // It would be dropped as soon as it is put, and the one before with it.
+            if let Some(next) = &done.next
+                && let bytes = weight(next)
+                && bytes > self.bytes_max
+            {
+                let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+                answer = Err(StoreError::too_large(
+                    Self::NAME,
+                    size(bytes),
+                    size(self.bytes_max),
+                ));
+                return Op::Nop;
+            }
+            answer = Ok(done.answer);
             let Some(next) = done.next else {
                 return Op::Nop;
             };
@@ -175,7 +209,7 @@ impl MemoryCache {
                 Op::Put(Kept { slot: next, life })
             }
         });
-        answer.ok_or_else(|| StoreError::failed(Self::NAME, "change a slot", "nobody did"))
+        answer
     }
 }
 

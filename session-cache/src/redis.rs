@@ -1,5 +1,6 @@
 //! Redis and Valkey as a cache: one script for each operation, so that it is one step and one round trip.
 
+mod check;
 mod config;
 mod discovery;
 mod error;
@@ -25,6 +26,7 @@ use crate::envelope::{millis, moment_number, version_field};
 use crate::slot::{Entry, Lease, Slot, next_version};
 use crate::store::CacheStore;
 
+pub use check::{RedisFinding, RedisSubject, Severity};
 pub use config::RedisCacheConfig;
 
 use error::{Failure, NAME};

@@ -9,6 +9,8 @@ use session_core::store::StoreError;
 /// The name in every error.
 pub(super) const NAME: &str = "Redis";
 
+const IS_CLUSTER: &str = "this server is part of a cluster; use the constructor for a cluster, or a URL redis-cluster://";
+
 /// What a failure means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -68,6 +70,11 @@ impl Failure {
             Kind::Unsent,
             "no connection was made in time; is the server running, and does the network reach it?",
         )
+    }
+
+    /// The server has passed us on to another, as nodes of a cluster do.
+    pub(super) fn is_cluster() -> Self {
+        Self::new(Kind::NotSetUp, IS_CLUSTER)
     }
 
     /// The answer is none that this code could mean.
@@ -191,7 +198,7 @@ fn sort_text(text: &str) -> (Kind, &'static str) {
     if text.contains("cluster support disabled") {
         return (
             Kind::NotSetUp,
-            "this server is not part of a cluster; use the constructor for a standalone server",
+            "this server is not part of a cluster; use the constructor for a standalone server, or a URL redis://",
         );
     }
     (
@@ -249,10 +256,7 @@ fn sort_code(code: &str) -> (Kind, &'static str) {
             Kind::NotSetUp,
             "the server's user may not do this; grant it +@read +@write +@scripting +@connection on the prefix's keys",
         ),
-        "CROSSSLOT" => (
-            Kind::NotSetUp,
-            "this server is part of a cluster; use the constructor for a cluster",
-        ),
+        "CROSSSLOT" => (Kind::NotSetUp, IS_CLUSTER),
         _ => sort_text(""),
     }
 }

@@ -171,6 +171,9 @@ impl Link {
                     }
                     moves += 1;
                 }
+                Kind::Moved | Kind::Asked if !self.is_cluster() => {
+                    return Err(Failure::is_cluster());
+                }
                 _ => return Err(failure),
             }
             if Instant::now() >= deadline {

@@ -4,6 +4,10 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod children;
+pub(crate) mod monitor;
+pub(crate) mod nodes;
+pub(crate) mod proxy;
 pub(crate) mod standin;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -30,6 +34,8 @@ pub(crate) enum Server {
 }
 
 impl Server {
+    pub(crate) const ALL: [Self; 3] = [Self::Standalone, Self::Cluster, Self::Sentinel];
+
     const fn variable(self) -> &'static str {
         match self {
             Self::Standalone => "SESSION_TEST_REDIS",

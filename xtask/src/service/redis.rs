@@ -86,7 +86,10 @@ fn prepare_standalone(place: &Place) -> Result<Command> {
         ..
     } = place;
     let settings = folder.join("server.conf");
-    let text = format!("{SETTINGS}port {port}\nrequirepass {password}\n");
+    let text = format!(
+        "{SETTINGS}port {port}\nrequirepass {password}\nunixsocket {}\n",
+        folder.join("socket").display()
+    );
     database::append(&settings, &text)?;
     account::hand_over(folder)?;
     let mut server = account::unprivileged(program::path("redis-server"), folder);

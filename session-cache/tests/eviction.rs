@@ -1,0 +1,218 @@
+//! The cache in memory when it is full: its bounds hold, what it drops is said, and who has just come stays.
+#![cfg(feature = "memory")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use session_cache::{Cache as _, CacheStore, MemoryCache, MemoryCacheConfig, Slot};
+use session_core::store::{NewRecord, Payload, Saved, SessionStore as _, StoreKey, Timestamp};
+use tracing_subscriber::fmt::MakeWriter;
+
+const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
+const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
+
+fn key(number: u64) -> StoreKey {
+    StoreKey::parse(&format!("{number:040x}")).expect("hexadecimal digits are a key")
+}
+
+fn new(bytes: usize) -> NewRecord {
+    NewRecord::new(Payload::from_bytes(vec![b'x'; bytes]), LATER)
+}
+
+async fn alive(store: &CacheStore<MemoryCache>, numbers: std::ops::Range<u64>) -> u64 {
+    let mut alive = 0;
+    for number in numbers {
+        // Not by a load, which would be a use.
+        let slot = store
+            .cache()
+            .get(&key(number))
+            .await
+            .expect("memory answers");
+        alive += u64::from(matches!(slot, Slot::Entry(_)));
+    }
+    alive
+}
+
+#[tokio::test]
+async fn the_bound_on_bytes_holds_whatever_comes() {
+    let cache = MemoryCacheConfig::new().with_bytes_max(1024 * 1024).build();
+    let store = CacheStore::new(cache.clone());
+    for number in 0..2_000 {
+        store.create(&key(number), new(4_000), NOW).await.unwrap();
+        assert!(
+            cache.bytes() <= 1024 * 1024 + 64 * 5_000,
+            "after {number} sessions the cache holds {} bytes, far more than it may",
+            cache.bytes()
+        );
+    }
+    cache.settle();
+    assert!(cache.bytes() <= 1024 * 1024, "{}", cache.bytes());
+    let alive = alive(&store, 0..2_000).await;
+    assert!(
+        (200..=262).contains(&alive),
+        "{alive} sessions of 4 KB are in 1 MiB"
+    );
+    assert_eq!(
+        cache.evicted(),
+        2_000 - alive,
+        "sessions were dropped and not counted"
+    );
+}
+
+#[tokio::test]
+async fn the_bound_on_entries_holds_however_small_they_are() {
+    let cache = MemoryCacheConfig::new().with_entries_max(100).build();
+    let store = CacheStore::new(cache.clone());
+    for number in 0..1_000 {
+        store.create(&key(number), new(1), NOW).await.unwrap();
+    }
+    cache.settle();
+    let alive = alive(&store, 0..1_000).await;
+    assert!(
+        (90..=100).contains(&alive),
+        "{alive} sessions are in a cache of 100"
+    );
+    assert_eq!(cache.evicted(), 1_000 - alive);
+}
+
+#[tokio::test]
+async fn a_session_that_grows_weighs_what_it_has_become() {
+    let cache = MemoryCacheConfig::new().with_bytes_max(1024 * 1024).build();
+    let store = CacheStore::new(cache.clone());
+    for number in 0..100 {
+        let version = store.create(&key(number), new(10), NOW).await.unwrap();
+        let grown = session_core::store::Change::new(
+            Payload::from_bytes(vec![b'x'; 50_000]),
+            session_core::store::ExpiryChange::Keep,
+        );
+        let saved = store
+            .save(&key(number), &version, grown, NOW)
+            .await
+            .unwrap();
+        assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
+    }
+    cache.settle();
+    assert!(cache.bytes() <= 1024 * 1024, "{}", cache.bytes());
+}
+
+#[tokio::test]
+async fn who_has_just_come_stays_and_who_was_away_longest_goes() {
+    let cache = MemoryCacheConfig::new().with_entries_max(50).build();
+    let store = CacheStore::new(cache.clone());
+    let regular = key(1_000_000);
+    store.create(&regular, new(10), NOW).await.unwrap();
+    for number in 0..500 {
+        let version = store.create(&key(number), new(10), NOW).await.unwrap();
+        let record = store.load(&key(number), NOW).await.unwrap();
+        assert_eq!(
+            record
+                .expect("a session that has just begun was dropped")
+                .version,
+            version
+        );
+        assert!(
+            store.load(&regular, NOW).await.unwrap().is_some(),
+            "a visitor who is there all the time was logged out after {number} others had come"
+        );
+        cache.settle();
+    }
+    assert_eq!(
+        alive(&store, 0..440).await,
+        0,
+        "others than the oldest went"
+    );
+    assert_eq!(alive(&store, 460..500).await, 40);
+}
+
+#[tokio::test]
+async fn what_expires_or_is_deleted_is_no_eviction() {
+    let cache = MemoryCacheConfig::new().with_entries_max(50).build();
+    let store = CacheStore::new(cache.clone());
+    for number in 0..40 {
+        store.create(&key(number), new(10), NOW).await.unwrap();
+        store.delete(&key(number)).await.unwrap();
+        store.create(&key(number), new(10), NOW).await.unwrap();
+        store.create(&key(number), new(10), LATER).await.unwrap();
+    }
+    cache.settle();
+    assert_eq!(cache.evicted(), 0);
+}
+
+#[tokio::test]
+async fn a_session_larger_than_the_whole_cache_is_refused() {
+    let cache = MemoryCacheConfig::new().with_bytes_max(10_000).build();
+    let store = CacheStore::new(cache.clone());
+    let created = store.create(&key(1), new(20_000), NOW).await;
+    assert!(
+        matches!(
+            created,
+            Err(session_core::store::StoreError::TooLarge { .. })
+        ),
+        "a session that can't be kept was answered with {created:?}"
+    );
+    let version = store.create(&key(1), new(10), NOW).await.unwrap();
+    let grown = session_core::store::Change::new(
+        Payload::from_bytes(vec![b'x'; 20_000]),
+        session_core::store::ExpiryChange::Keep,
+    );
+    let saved = store.save(&key(1), &version, grown, NOW).await;
+    assert!(
+        matches!(saved, Err(session_core::store::StoreError::TooLarge { .. })),
+        "{saved:?}"
+    );
+    assert!(
+        store.load(&key(1), NOW).await.unwrap().is_some(),
+        "a save that was refused cost the session"
+    );
+}
+
+/// How often the word was logged.
+#[derive(Clone, Default)]
+struct Heard {
+    text: Arc<Mutex<Vec<u8>>>,
+    events: Arc<AtomicU64>,
+}
+
+impl std::io::Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.text.lock().unwrap().extend_from_slice(bytes);
+        self.events.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Heard {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn every_eviction_is_an_event() {
+    let heard = Heard::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(heard.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let cache = MemoryCacheConfig::new().with_entries_max(10).build();
+    let store = CacheStore::new(cache.clone());
+    for number in 0..15 {
+        store.create(&key(number), new(10), NOW).await.unwrap();
+        cache.settle();
+    }
+    let text = String::from_utf8(heard.text.lock().unwrap().clone()).unwrap();
+    let events = text
+        .lines()
+        .filter(|line| line.contains("dropped a session"))
+        .count();
+    assert_eq!(u64::try_from(events).unwrap(), cache.evicted(), "{text}");
+    assert!(events >= 5, "sessions were dropped silently: {text}");
+    assert!(!text.contains(key(1).as_str()), "a key was logged");
+}
