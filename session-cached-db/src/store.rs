@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
 use crate::config::CachedDbConfig;
-use crate::flight::{Flights, Turn};
+use crate::flight::{Flights, Lead, Turn};
 use crate::reach::{NoAnswer, Reach, Urgency};
 use crate::trust::{Belief, Trust};
 
@@ -145,34 +145,43 @@ impl<C: Cache, S: SessionStore> Inner<C, S> {
         }
     }
 
-    /// Reads the row and puts a copy into the slot, if it is still this reading's own by then.
+    /// Reads the row and puts a copy into the slot, if it is still this reading's own by then. `inherited` is the lease that
+    /// another reading has left there.
     async fn read_and_fill(
         &self,
         key: &StoreKey,
         now: Timestamp,
+        mut lead: Lead<'_>,
+        inherited: Option<Lease>,
     ) -> Result<Option<Record>, StoreError> {
-        // Without randomness there is no lease, and nothing is filled.
-        let Ok(lease) = Lease::generate() else {
-            return self.store.load(key, now).await;
+        let lease = match inherited {
+            Some(lease) => Some(lease),
+            None => self.take_lease(key).await,
         };
-        let leased = self.cache.lease(key, lease, self.config.lease_life).await;
-        if leased == Ok(false)
-            && let Ok(Slot::Entry(entry)) = self.cache.get(key).await
-            && self.is_believable(&entry, now)
-        {
-            // It was filled since this request looked.
-            return Ok(Some(entry.record));
-        }
+        let Some(lease) = lease else {
+            // It may have been filled since this request looked.
+            return match self.cache.get(key).await {
+                Ok(Slot::Entry(entry)) if self.is_believable(&entry, now) => Ok(Some(entry.record)),
+                _ => self.store.load(key, now).await,
+            };
+        };
+        lead.holds(lease);
         let record = self.store.load(key, now).await?;
-        if leased == Ok(true)
-            && let Some(record) = &record
-        {
+        if let Some(record) = &record {
             // The deadline counts from before the row was read.
             let entry = Entry::copy(record.clone(), self.stale_at(now));
             // Without an answer the slot holds the lease or the copy, and both are right.
             let _filled: Result<bool, NoAnswer> = self.cache.fill(key, lease, entry, now).await;
+            lead.has_filled();
         }
         Ok(record)
+    }
+
+    async fn take_lease(&self, key: &StoreKey) -> Option<Lease> {
+        // Without randomness there is no lease, and nothing is filled.
+        let lease = Lease::generate().ok()?;
+        let leased = self.cache.lease(key, lease, self.config.lease_life).await;
+        (leased == Ok(true)).then_some(lease)
     }
 
     /// Puts what a save has made of the row into the slot, if all of it is known.
@@ -290,14 +299,20 @@ impl<C: Cache, S: SessionStore> SessionStore for CachedDbStore<C, S> {
         if !inner.believes(key).await {
             return inner.store.load(key, now).await;
         }
+        let mut left = None;
         for _ in 0..WAITS_MAX {
             match inner.cache.get(key).await {
                 Ok(Slot::Entry(entry)) if inner.is_believable(&entry, now) => {
                     return Ok(Some(entry.record));
                 }
-                Ok(Slot::Empty | Slot::Leased { .. }) => match inner.flights.join(key) {
-                    Turn::Leads(_lead) => return inner.read_and_fill(key, now).await,
-                    Turn::Follows(other) => other.ended().await,
+                Ok(slot @ (Slot::Empty | Slot::Leased { .. })) => match inner.flights.join(key) {
+                    Turn::Leads(lead) => {
+                        let inherited = left.filter(
+                            |left| matches!(slot, Slot::Leased { lease, .. } if lease == *left),
+                        );
+                        return inner.read_and_fill(key, now, lead, inherited).await;
+                    }
+                    Turn::Follows(other) => left = other.ended().await,
                 },
                 Err(NoAnswer::Unreadable) => {
                     // The next one who asks fills the slot anew.

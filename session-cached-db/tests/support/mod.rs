@@ -6,8 +6,10 @@
 )]
 
 pub(crate) mod assured;
+pub(crate) mod events;
 pub(crate) mod evictable;
 pub(crate) mod fault_cache;
+pub(crate) mod scenarios;
 pub(crate) mod site;
 
 use session_core::store::{
