@@ -3,6 +3,7 @@
 mod lifetime;
 mod values;
 
+#[cfg(feature = "django")]
 pub(crate) use lifetime::Before;
 
 use std::fmt;

@@ -1,6 +1,7 @@
 //! From the bytes that Django wrote to names and raw values.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::{escaped_unit, is_float, is_high, is_low, number_at, parse_float};
 use crate::data::SessionData;
@@ -31,13 +32,16 @@ pub(in crate::django) fn read(text: Vec<u8>) -> Result<SessionData, Flaw> {
         let latin_1: String = text.iter().map(|byte| char::from(*byte)).collect();
         Bytes::from(latin_1)
     };
-    let read = SessionData::from_json(text);
-    match (read, flaw) {
-        (Ok(data), None) => Ok(data),
-        (Ok(_), Some(flaw)) => Err(flaw),
-        (Err(_), _) if names > NAMES_READ_MAX => Err(Flaw::TooManyNames),
-        (Err(_), _) => Err(Flaw::Json),
+    if names > NAMES_READ_MAX {
+        let is_json = serde_json::from_slice::<&RawValue>(&text).is_ok();
+        return Err(if is_json {
+            Flaw::TooManyNames
+        } else {
+            Flaw::Json
+        });
     }
+    let data = SessionData::from_json(text).map_err(|_not_json| Flaw::Json)?;
+    flaw.map_or(Ok(data), Err)
 }
 
 /// What stands in for tokens and escapes that serde_json does not know, so that it can say whether the rest is JSON. Of the
@@ -52,7 +56,7 @@ const SPACE_ESCAPE: &[u8] = br"\u0020";
 struct Survey {
     /// The first one that was met.
     flaw: Option<Flaw>,
-    /// How many members the outermost object has, at least.
+    /// How many members the outermost object has, those with the same name included.
     names: usize,
     is_ascii: bool,
     replaced: Vec<(usize, &'static [u8])>,
@@ -215,10 +219,11 @@ mod tests {
         read(integer(DIGITS_MAX).into_bytes()).unwrap();
         assert_eq!(flaw(&integer(DIGITS_MAX + 1)), Flaw::TooManyDigits);
         let many = |names| {
-            let members: Vec<_> = (0..names).map(|name| format!("\"{name}\":0")).collect();
+            let members = vec![r#""a":0"#; names];
             format!("{{{}}}", members.join(","))
         };
         read(many(NAMES_READ_MAX).into_bytes()).unwrap();
         assert_eq!(flaw(&many(NAMES_READ_MAX + 1)), Flaw::TooManyNames);
+        assert_eq!(flaw(&many(NAMES_READ_MAX + 1).replace('}', "")), Flaw::Json);
     }
 }
