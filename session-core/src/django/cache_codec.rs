@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::flaw::Flaw;
 use super::format::json_bytes_max;
 use super::json;
-use super::settings::misconfigured;
+use super::settings::{DjangoSettings, misconfigured};
 use super::user::owner_of;
+use super::wall_clock::{WallClock, globalize, localized};
 use crate::codec::Codec;
 use crate::data::SessionData;
 use crate::key::StoreKey;
@@ -39,14 +40,16 @@ const PICKLE: u8 = 0x80;
 /// Everything else that uses the cache needs pickles, and so the sessions need one of their own.
 #[derive(Debug, Clone)]
 pub struct DjangoCacheCodec {
+    wall_clock: Option<WallClock>,
     json_bytes_max: usize,
 }
 
 impl DjangoCacheCodec {
-    /// The codec, under the default limits.
+    /// The codec of the project with these settings, under the default limits.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(settings: &DjangoSettings) -> Self {
         Self {
+            wall_clock: settings.wall_clock().cloned(),
             json_bytes_max: json_bytes_max(&Limits::default()),
         }
     }
@@ -67,15 +70,9 @@ impl DjangoCacheCodec {
     }
 }
 
-impl Default for DjangoCacheCodec {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Codec for DjangoCacheCodec {
     fn encode(&self, _key: &StoreKey, data: &SessionData) -> Result<Bytes, StoreError> {
-        let json = json::write(data)?;
+        let json = json::write(&localized(self.wall_clock.as_ref(), data))?;
         self.check_len(json.len())?;
         Ok(json.into())
     }
@@ -88,7 +85,9 @@ impl Codec for DjangoCacheCodec {
             ));
         }
         self.check_len(bytes.len())?;
-        json::read(bytes.to_vec()).map_err(Flaw::of_text)
+        let mut data = json::read(bytes.to_vec()).map_err(Flaw::of_text)?;
+        globalize(self.wall_clock.as_ref(), &mut data);
+        Ok(data)
     }
 
     fn is_shared(&self) -> bool {

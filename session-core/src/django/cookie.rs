@@ -1,15 +1,20 @@
 //! Sessions that live in their cookie, as Django's `signed_cookies` engine writes them.
 
-use super::cache_codec::DjangoCacheCodec;
+use bytes::Bytes;
+
 use super::flaw::Flaw;
 use super::format::Format;
 use super::settings::{DjangoSettings, misconfigured};
+use super::user::owner_of;
 use crate::client::ClientCodec;
 use crate::clock::Timestamp;
+use crate::codec::Codec;
 use crate::data::SessionData;
 use crate::expiry::Terms;
+use crate::key::StoreKey;
 use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
+use crate::owner::Owner;
 use crate::policy::{Limits, Policy};
 use crate::store::StoreError;
 
@@ -107,7 +112,7 @@ impl ReadableIrrevocableCookies {
             ));
         }
         let cookies = self.with_limits(policy.limits());
-        Ok(SessionManager::on_client(cookies, DjangoCacheCodec::new()).with_policy(policy))
+        Ok(SessionManager::on_client(cookies, WhoseSession).with_policy(policy))
     }
 
     /// The cookie's value for `data`, signed at `now`.
@@ -150,6 +155,28 @@ impl ReadableIrrevocableCookies {
             expires_at,
         };
         Ok((expires_at > now).then_some(unsigned))
+    }
+}
+
+/// Tells the manager whose a session is. Nothing is encoded where there is no store.
+#[derive(Debug)]
+struct WhoseSession;
+
+impl Codec for WhoseSession {
+    fn encode(&self, _key: &StoreKey, data: &SessionData) -> Result<Bytes, StoreError> {
+        Ok(data.to_json())
+    }
+
+    fn decode(&self, _key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError> {
+        SessionData::from_json(bytes.clone()).map_err(|error| StoreError::damaged(NAME, error))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn owner(&self, data: &SessionData) -> Option<Owner> {
+        owner_of(data)
     }
 }
 

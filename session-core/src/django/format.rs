@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::flaw::Flaw;
 use super::signer::{Secrets, Signer};
-use super::wall_clock::WallClock;
+use super::wall_clock::{WallClock, globalize, localized};
 use super::{base62, json, zlib};
 use crate::clock::Timestamp;
 use crate::data::SessionData;
@@ -51,14 +51,7 @@ impl Format {
 
     /// The text of `data`, signed at `now`.
     pub(super) fn encode(&self, data: &SessionData, now: Timestamp) -> Result<String, StoreError> {
-        let json = match &self.wall_clock {
-            None => json::write(data),
-            Some(wall_clock) => {
-                let mut data = data.clone();
-                wall_clock.localize_expiry(&mut data);
-                json::write(&data)
-            }
-        }?;
+        let json = json::write(&localized(self.wall_clock.as_ref(), data))?;
         let bytes_max = self.json_bytes_max;
         if json.len() > bytes_max {
             // It could not be read back.
@@ -102,9 +95,7 @@ impl Format {
             body
         };
         let mut data = json::read(json)?;
-        if let Some(wall_clock) = &self.wall_clock {
-            wall_clock.globalize_expiry(&mut data);
-        }
+        globalize(self.wall_clock.as_ref(), &mut data);
         Ok((data, Timestamp::from_secs(signed_at)))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::cache_codec::DjangoCacheCodec;
 use super::codec::DjangoCodec;
 use super::format::Format;
 use super::signer::Secrets;
@@ -18,6 +19,10 @@ use crate::store::{SessionStore, StoreError};
 
 /// What Django signs sessions with in its `db`, `cached_db` and `file` engines.
 const SALT: &str = "django.contrib.sessions.SessionStore";
+/// The engine whose sessions are not signed.
+const CACHE: &str = "django.contrib.sessions.backends.cache";
+/// The engine without a store.
+const SIGNED_COOKIES: &str = "django.contrib.sessions.backends.signed_cookies";
 /// In errors.
 const NAME: &str = "sharing sessions with Django";
 
@@ -252,13 +257,13 @@ impl DjangoSettings {
             .with_keys(KeyPolicy::UnhashedSharedWithDjango)
     }
 
-    /// Sessions in a store that the project shares: with its codec and under `policy`, which is the project's own
+    /// Sessions in a store that the project shares: with its engine's codec and under `policy`, which is the project's own
     /// ([`policy`](Self::policy)) or one made from it.
     ///
     /// # Errors
     ///
     /// [`StoreError::Misconfigured`] when the policy can't be kept: Django's tables and files hold no time of creation, so that
-    /// there is no absolute timeout, and nothing but the key itself finds a session.
+    /// there is no absolute timeout, and nothing but the key itself finds a session. And when the project's engine has no store.
     pub fn manager(
         &self,
         store: impl SessionStore,
@@ -276,10 +281,19 @@ impl DjangoSettings {
                  the policy needs KeyPolicy::UnhashedSharedWithDjango, as DjangoSettings::policy has it",
             ));
         }
-        let codec = DjangoCodec::new(self).with_limits(policy.limits());
-        Ok(SessionManager::new(store)
-            .with_codec(codec)
-            .with_policy(policy))
+        let manager = SessionManager::new(store);
+        let limits = policy.limits();
+        let manager = match self.engine.as_str() {
+            SIGNED_COOKIES => {
+                return Err(misconfigured(
+                    "SESSION_ENGINE keeps sessions in cookies, and needs no store: \
+                     the manager is that of ReadableIrrevocableCookies",
+                ));
+            }
+            CACHE => manager.with_codec(DjangoCacheCodec::new(self).with_limits(limits)),
+            _ => manager.with_codec(DjangoCodec::new(self).with_limits(limits)),
+        };
+        Ok(manager.with_policy(policy))
     }
 
     pub(super) fn format(&self, salt: &str) -> Format {

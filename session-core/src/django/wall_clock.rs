@@ -1,5 +1,7 @@
 //! What time it is for a project: UTC, or, without `USE_TZ`, what its clock on the wall shows.
 
+use std::borrow::Cow;
+
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
@@ -51,7 +53,7 @@ impl WallClock {
     }
 
     /// Spells the expiry as Django does without `USE_TZ`.
-    pub(super) fn localize_expiry(&self, data: &mut SessionData) {
+    fn localize_expiry(&self, data: &mut SessionData) {
         self.respell_expiry(data, |text| {
             let moment = text.parse::<jiff::Timestamp>().ok()?;
             Some(isoformat(self.0.to_datetime(moment)))
@@ -59,7 +61,7 @@ impl WallClock {
     }
 
     /// Spells the expiry as the rest of the framework expects it: with an offset.
-    pub(super) fn globalize_expiry(&self, data: &mut SessionData) {
+    fn globalize_expiry(&self, data: &mut SessionData) {
         self.respell_expiry(data, |text| {
             if text.parse::<jiff::Timestamp>().is_ok() {
                 return None;
@@ -80,6 +82,28 @@ impl WallClock {
         if let Some(respelled) = respelled {
             data.set_raw(&ByteString::from_static(EXPIRY_NAME), respelled);
         }
+    }
+}
+
+/// The data as a project with this clock keeps them.
+pub(super) fn localized<'a>(
+    wall_clock: Option<&WallClock>,
+    data: &'a SessionData,
+) -> Cow<'a, SessionData> {
+    match wall_clock {
+        None => Cow::Borrowed(data),
+        Some(wall_clock) => {
+            let mut data = data.clone();
+            wall_clock.localize_expiry(&mut data);
+            Cow::Owned(data)
+        }
+    }
+}
+
+/// Makes of data that a project with this clock has kept what the rest of the framework expects.
+pub(super) fn globalize(wall_clock: Option<&WallClock>, data: &mut SessionData) {
+    if let Some(wall_clock) = wall_clock {
+        wall_clock.globalize_expiry(data);
     }
 }
 

@@ -176,7 +176,7 @@ fn floats_are_printed_as_python_prints_them() {
         let bits = u64::from_str_radix(text(case, "bits_hex"), 16).unwrap();
         let mut data = SessionData::default();
         data.insert("f", &f64::from_bits(bits)).unwrap();
-        let json = session_core::django::DjangoCacheCodec::new()
+        let json = session_core::django::DjangoCacheCodec::new(&settings_of(case))
             .encode(&any_key(), &data)
             .unwrap();
         let expected = format!("{{\"f\":{}}}", text(case, "python_json"));

@@ -87,7 +87,7 @@ fn every_file_is_read_and_written_as_by_django() {
 
 #[test]
 fn a_pickle_is_an_error_that_names_the_setting_and_never_damage() {
-    let codec = DjangoCacheCodec::new();
+    let codec = DjangoCacheCodec::new(&settings_of(&VECTORS["constants"]));
     for case in cases("/cache/pickles", 30) {
         let name = text(case, "name");
         let bytes = STANDARD.decode(text(case, "pickle_base64")).unwrap();
@@ -113,8 +113,21 @@ fn a_pickle_is_an_error_that_names_the_setting_and_never_damage() {
 }
 
 #[test]
+fn a_cache_without_use_tz_keeps_times_of_the_clock_on_the_wall() {
+    let settings = settings_of(&VECTORS["constants"]);
+    let codec = DjangoCacheCodec::new(&settings.with_naive_times("Asia/Kolkata").unwrap());
+    let json = text(&VECTORS["expiry"]["use_tz_false"], "stored_json_text");
+    let read = codec.decode(&any_key(), &json.to_owned().into()).unwrap();
+    assert_eq!(
+        read.json("_session_expiry"),
+        Some("\"2026-01-02T03:05:05.250000+00:00\"")
+    );
+    assert_eq!(codec.encode(&any_key(), &read).unwrap(), json);
+}
+
+#[test]
 fn a_cache_that_serializes_to_json_is_read_and_written() {
-    let codec = DjangoCacheCodec::new();
+    let codec = DjangoCacheCodec::new(&settings_of(&VECTORS["constants"]));
     for case in cases("/payload", 65) {
         let name = text(case, "name");
         let json = text(case, "json_text");

@@ -219,3 +219,46 @@ fn a_policy_that_cant_be_kept_beside_django_is_refused_when_the_manager_is_built
         "{error}"
     );
 }
+
+#[test]
+fn the_engine_chooses_the_codec() {
+    let key = session_core::SessionKey::parse(b"abcdefghijklmnopqrstuvwxyz012345").unwrap();
+    for (engine, written) in [
+        ("django.contrib.sessions.backends.cache", r#"{"a":1}"#),
+        ("django.contrib.sessions.backends.db", "eyJhIjoxfQ:0:"),
+        (
+            "django.contrib.sessions.backends.cached_db",
+            "eyJhIjoxfQ:0:",
+        ),
+        ("a.module.of.their.own", "eyJhIjoxfQ:0:"),
+    ] {
+        let settings = DjangoSettings::new("secret").with_engine(engine);
+        let manager = settings
+            .manager(MemoryStore::new(), settings.policy())
+            .unwrap();
+        let payload = session_core::store::Payload::from_bytes(written);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let is_read = runtime.block_on(async {
+            let now = session_core::store::Timestamp::from_secs(0);
+            let new =
+                session_core::store::NewRecord::new(payload, session_core::store::Timestamp::MAX);
+            let store_key = manager.policy().keys().store_key(&key);
+            manager.store().create(&store_key, new, now).await.unwrap();
+            manager.load(&key).await.unwrap().is_some()
+        });
+        // The signature is not one, so that only the codec that wants none is content.
+        assert_eq!(is_read, engine.ends_with(".cache"), "{engine}");
+    }
+    let cookies = DjangoSettings::new("secret")
+        .with_engine("django.contrib.sessions.backends.signed_cookies");
+    let error = cookies
+        .manager(MemoryStore::new(), cookies.policy())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("ReadableIrrevocableCookies"),
+        "{error}"
+    );
+}

@@ -43,7 +43,7 @@ impl Targets {
         Self {
             naive: codec(&naive),
             codec: codec(&settings),
-            cache: DjangoCacheCodec::new(),
+            cache: DjangoCacheCodec::new(&settings),
             cookies: ReadableIrrevocableCookies::new(&settings),
             key: StoreKey::parse("fuzz").expect("a key"),
             settings,
