@@ -48,6 +48,28 @@ pub(crate) fn open(path: &Path, sync: SyncPolicy) -> Result<Folder, Error> {
     Ok(folder)
 }
 
+/// Opens a folder that Django uses as well. It has to be there: Django makes none either, and one that is made here would hide
+/// that the path is wrong or a disk is not mounted.
+#[cfg(feature = "django")]
+pub(crate) fn open_beside_django(path: &Path, sync: SyncPolicy) -> Result<Folder, Error> {
+    let failed = |source| Error::io(path, source);
+    let path = path.canonicalize().map_err(failed)?;
+    let found = fs::metadata(&path).map_err(failed)?;
+    if !found.is_dir() {
+        return Err(Error::NotAFolder { path });
+    }
+    let mode = found.mode() & 0o777;
+    if mode & OTHERS != 0 {
+        return Err(Error::KeysInTheOpen { path, mode });
+    }
+    check_owner(&path, sync)?;
+    let folder = Folder::beside_django(path);
+    folder
+        .furnish_locks(sync)
+        .map_err(|source| Error::io(folder.path(), source))?;
+    Ok(folder)
+}
+
 /// Whether the folder can be used, before anything is written into it.
 fn check(path: &Path) -> Result<Contents, Error> {
     let failed = |source| Error::io(path, source);

@@ -95,6 +95,11 @@ impl FileStoreConfig {
         self
     }
 
+    #[cfg(feature = "django")]
+    pub(crate) fn parts(&self) -> (&Path, SyncPolicy, Duration) {
+        (&self.path, self.sync, self.timeout)
+    }
+
     /// Opens the folder, and makes it if it is missing. Blocks for a few system calls: do it when the program starts.
     ///
     /// # Errors

@@ -64,6 +64,34 @@ pub enum Error {
         /// The folder's path.
         path: PathBuf,
     },
+    /// Other users may look into a folder that is shared with Django, where the names of the files are the keys themselves:
+    /// who can list them has every session.
+    #[cfg(feature = "django")]
+    #[error(
+        "{} is open to other users (its mode is {mode:03o}), and the names of the files in it are keys to sessions: give the project a folder of its own with mode 700, and name it in SESSION_FILE_PATH",
+        path.display()
+    )]
+    #[non_exhaustive]
+    KeysInTheOpen {
+        /// The folder's path.
+        path: PathBuf,
+        /// The folder's permission bits.
+        mode: u32,
+    },
+    /// The project does not say where its sessions are.
+    #[cfg(feature = "django")]
+    #[error(
+        "the project has no SESSION_FILE_PATH, and without one Django uses whatever is the folder for temporary files of its process: set it, in the project and here"
+    )]
+    #[non_exhaustive]
+    NoFilePath {},
+    /// `SESSION_COOKIE_NAME`, which Django begins the names of its files with, can't be a part of one.
+    #[cfg(feature = "django")]
+    #[error(
+        "SESSION_COOKIE_NAME is empty, or holds a character that no file's name can: correct it, in the project and here"
+    )]
+    #[non_exhaustive]
+    CookieName {},
     /// The operating system refused.
     #[error("{} can't be used for sessions: {advice}", path.display())]
     #[non_exhaustive]

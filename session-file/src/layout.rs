@@ -16,6 +16,10 @@ use crate::lock::Lock;
 pub(crate) const MARKER: &str = "session-file";
 const RECORDS: &str = "records";
 const LOCKS: &str = "locks";
+/// The locks in a folder of Django's, which has no other place for them, and no marker. Django looks at nothing whose name
+/// does not begin with its cookie's.
+#[cfg(feature = "django")]
+const LOCKS_BESIDE_DJANGO: &str = ".session-file-locks";
 /// What a temporary file's name ends with. A dot is in no store key.
 const TEMPORARY: &str = ".tmp";
 
@@ -26,6 +30,9 @@ pub(crate) const STRIPES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    locks: &'static str,
+    /// Is there as long as the folder is.
+    marker: &'static str,
 }
 
 /// Which lock guards a key: all keys of a shard have the same one.
@@ -47,14 +54,32 @@ pub(crate) struct Place {
 impl Folder {
     /// The folder at `path`, which is there and ours.
     pub(crate) const fn at(path: PathBuf) -> Self {
-        Self { path }
+        Self {
+            path,
+            locks: LOCKS,
+            marker: MARKER,
+        }
+    }
+
+    /// The folder at `path`, which is Django's, too.
+    #[cfg(feature = "django")]
+    pub(crate) const fn beside_django(path: PathBuf) -> Self {
+        Self {
+            path,
+            locks: LOCKS_BESIDE_DJANGO,
+            marker: LOCKS_BESIDE_DJANGO,
+        }
     }
 
     /// Makes what belongs into the folder, unless it is there.
     pub(crate) fn furnish(&self, sync: SyncPolicy) -> io::Result<()> {
-        for name in [LOCKS, RECORDS] {
-            make_folder(&self.path.join(name))?;
-        }
+        make_folder(&self.path.join(RECORDS))?;
+        self.furnish_locks(sync)
+    }
+
+    /// Makes the locks, unless they are there.
+    pub(crate) fn furnish_locks(&self, sync: SyncPolicy) -> io::Result<()> {
+        make_folder(&self.path.join(self.locks))?;
         // All locks at once, so that ending a session works on a full disk, too.
         for number in 0..=u8::MAX {
             drop(self.try_lock(Stripe(number))?);
@@ -65,6 +90,12 @@ impl Folder {
     /// The folder's path, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder of the locks.
+    #[cfg(feature = "django")]
+    pub(crate) fn locks(&self) -> PathBuf {
+        self.path.join(self.locks)
     }
 
     /// The folder of all shards.
@@ -104,14 +135,14 @@ impl Folder {
     /// The lock of `stripe`, if nobody has it.
     pub(crate) fn try_lock(&self, stripe: Stripe) -> io::Result<Option<Lock>> {
         let Stripe(number) = stripe;
-        let mut path = self.path.join(LOCKS);
+        let mut path = self.path.join(self.locks);
         path.push(format!("{number:02x}"));
         Lock::try_new(&path)
     }
 
     /// An error unless the folder is still there: an unmounted disk must not look like a folder without sessions.
     pub(crate) fn check_present(&self) -> io::Result<()> {
-        fs::symlink_metadata(self.path.join(MARKER)).map(drop)
+        fs::symlink_metadata(self.path.join(self.marker)).map(drop)
     }
 }
 

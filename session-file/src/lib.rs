@@ -17,9 +17,13 @@ mod store;
 mod walk;
 mod clear;
 mod error;
+#[cfg(feature = "django")]
+mod django;
 #[cfg(test)]
 mod crash_points;
 
 pub use config::{FileStoreConfig, SyncPolicy};
+#[cfg(feature = "django")]
+pub use django::DjangoFileStore;
 pub use error::Error;
 pub use store::FileStore;

@@ -5,6 +5,8 @@
 )]
 
 pub(crate) mod children;
+#[cfg(feature = "django")]
+pub(crate) mod django;
 pub(crate) mod spoil;
 pub(crate) mod writers;
 
