@@ -85,7 +85,7 @@ pub(crate) fn moment_number(moment: Timestamp) -> u64 {
 pub(crate) fn millis(life: Duration) -> u64 {
     let life = life.min(LIFE_MAX);
     let whole = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
-    let is_cut = life.subsec_nanos() % 1_000_000 != 0;
+    let is_cut = !life.subsec_nanos().is_multiple_of(1_000_000);
     whole.saturating_add(u64::from(is_cut)).max(1)
 }
 

@@ -1,4 +1,4 @@
-//! Sessions in a cache, and the cache that goes in front of a database.
+#![doc = include_str!("../docs/crate.md")]
 
 mod slot;
 mod envelope;

@@ -21,9 +21,11 @@ use tracing_subscriber::fmt::MakeWriter;
 const MARK: &str = "canarycanarycanarycanary";
 
 /// All that is logged while the tests run, at every level, by this crate and by those that it uses.
+#[cfg(test)]
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
+#[cfg(test)]
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -35,6 +37,7 @@ impl std::io::Write for Log {
     }
 }
 
+#[cfg(test)]
 impl MakeWriter<'_> for Log {
     type Writer = Self;
 

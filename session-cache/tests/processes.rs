@@ -25,10 +25,12 @@ async fn stored(manager: &SessionManager) -> SessionKey {
     session.session_key().expect("it was saved")
 }
 
+#[cfg(test)]
 fn key_in(task: &str) -> SessionKey {
     SessionKey::parse(task.as_bytes()).expect("the parent has it from a session")
 }
 
+#[cfg(test)]
 fn keys_in(task: &str) -> Vec<SessionKey> {
     task.split(' ').map(key_in).collect()
 }

@@ -81,7 +81,7 @@ impl Walk {
             .await;
         let (_, cookie) = self
             .request(None, async |session| {
-                session.set("name", "Ada").expect("it may be stored")
+                session.set("name", "Ada").expect("it may be stored");
             })
             .await;
         let cookie = cookie.expect("a new session");
@@ -100,7 +100,7 @@ impl Walk {
         .await;
         let (_, cookie) = self
             .request(Some(&cookie), async |session| {
-                session.log_in("ada").expect("an owner")
+                session.log_in("ada").expect("an owner");
             })
             .await;
         let cookie = cookie.expect("a new key at the log-in");
@@ -120,7 +120,7 @@ impl Walk {
         .await;
         let (_, cookie) = self
             .request(None, async |session| {
-                session.log_in("ada").expect("an owner")
+                session.log_in("ada").expect("an owner");
             })
             .await;
         let cookie = cookie.expect("a new session");

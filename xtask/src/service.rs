@@ -53,6 +53,15 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("small_pool", BOTH_DATABASES),
     of_session_db("outage", BOTH_DATABASES),
     of_session_db("pgbouncer", &[&pgbouncer::SERVICE]),
+    of_session_cache("caches", ALL_OF_REDIS),
+    of_session_cache("conformance_redis", &[&redis::STANDALONE]),
+    of_session_cache("conformance_redis_cluster", &[&redis::CLUSTER]),
+    of_session_cache("conformance_redis_sentinel", &[&redis::SENTINEL]),
+    of_session_cache("no_secret", ALL_OF_REDIS),
+    of_session_cache("outage", ALL_OF_REDIS),
+    of_session_cache("processes", ALL_OF_REDIS),
+    of_session_cache("round_trips", ALL_OF_REDIS),
+    of_session_cache("topologies", ALL_OF_REDIS),
     ServiceTest {
         package: "mail",
         test: "browser",
@@ -65,6 +74,19 @@ const BOTH_DATABASES: &[&Service] = &[&postgres::SERVICE, &mariadb::SERVICE];
 const fn of_session_db(test: &'static str, services: &'static [&'static Service]) -> ServiceTest {
     ServiceTest {
         package: "session-db",
+        test,
+        services,
+    }
+}
+
+const ALL_OF_REDIS: &[&Service] = &[&redis::STANDALONE, &redis::CLUSTER, &redis::SENTINEL];
+
+const fn of_session_cache(
+    test: &'static str,
+    services: &'static [&'static Service],
+) -> ServiceTest {
+    ServiceTest {
+        package: "session-cache",
         test,
         services,
     }

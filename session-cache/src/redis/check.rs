@@ -1,5 +1,6 @@
 //! What is wrong, or may go wrong, with the servers' settings: found when a program starts, and said in words.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -96,7 +97,7 @@ impl RedisCache {
                 }
             }
         }
-        findings.sort_by(|one, other| other.severity.cmp(&one.severity));
+        findings.sort_by_key(|finding| Reverse(finding.severity));
         Ok(findings)
     }
 

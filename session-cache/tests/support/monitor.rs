@@ -49,12 +49,10 @@ impl Monitor {
             let _echo: String = node.ask(&["ECHO", &mark]).await;
             let started = Instant::now();
             loop {
-                let mut heard = lines.lock().expect("nothing panics under this lock");
-                if let Some(end) = heard.iter().position(|line| line.contains(&mark)) {
-                    all.extend(heard.drain(..=end));
+                if let Some(heard) = until_mark(lines, &mark) {
+                    all.extend(heard);
                     break;
                 }
-                drop(heard);
                 assert!(started.elapsed() < WAIT_MAX, "the monitor hears nothing");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -62,6 +60,12 @@ impl Monitor {
         all.retain(|line| line.contains(prefix) && !line.contains(" lua] "));
         all
     }
+}
+
+fn until_mark(lines: &Mutex<Vec<String>>, mark: &str) -> Option<Vec<String>> {
+    let mut heard = lines.lock().expect("nothing panics under this lock");
+    let end = heard.iter().position(|line| line.contains(mark))?;
+    Some(heard.drain(..=end).collect())
 }
 
 async fn listen(node: &Node) -> Arc<Mutex<Vec<String>>> {
