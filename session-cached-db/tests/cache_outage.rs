@@ -90,8 +90,8 @@ async fn does_everything(process: &Process, is_assured: bool) {
         assert!(deleted.unwrap(), "a log-out says that there was no session");
         assert_eq!(ended.unwrap(), 2);
     } else {
-        assert_within_the_bound(deleted);
-        assert_within_the_bound(ended);
+        assert_within_the_bound(&deleted);
+        assert_within_the_bound(&ended);
     }
     let gone = store.save(&key(2), &newer, saving, NOW).await;
     assert_eq!(
@@ -105,7 +105,7 @@ async fn does_everything(process: &Process, is_assured: bool) {
 }
 
 #[cfg(test)]
-fn assert_within_the_bound<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+fn assert_within_the_bound<T: std::fmt::Debug>(answer: &Result<T, StoreError>) {
     assert!(
         matches!(answer, Err(StoreError::DeletedWithin { bound, .. }) if bound == STALENESS_MAX),
         "an end that could not be assured says something else: {answer:?}"
@@ -235,7 +235,7 @@ async fn while_the_cache_is_left_alone_saves_skip_it_and_ends_try_it() {
         2,
         "a log-in tries to bury its old key twice"
     );
-    assert_within_the_bound(process.store.delete(&key(2)).await);
+    assert_within_the_bound(&process.store.delete(&key(2)).await);
     assert_eq!(process.cache.calls(), 4, "a log-out tries twice");
 }
 
@@ -387,7 +387,7 @@ async fn a_log_out_that_can_not_be_buried_says_so_and_holds_here_at_once_and_els
     here.store.create(&key(1), new("x"), NOW).await.unwrap();
     shown(&here.store, &key(1), NOW).await;
     here.cache.each(CacheCall::Bury, Fate::Refused);
-    assert_within_the_bound(here.store.delete(&key(1)).await);
+    assert_within_the_bound(&here.store.delete(&key(1)).await);
     assert!(site.row(&key(1)).await.is_none(), "the row is not gone");
     assert!(
         shown(&there.store, &key(1), at(BOUND - 1)).await.is_some(),
@@ -445,7 +445,7 @@ async fn a_tombstone_whose_time_passed_while_the_row_was_deleted_assures_nothing
     gate.reached().await;
     tokio::time::advance(Duration::from_secs(2)).await;
     gate.release();
-    assert_within_the_bound(deleting.await.unwrap());
+    assert_within_the_bound(&deleting.await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
@@ -511,7 +511,7 @@ async fn ending_many_sessions_with_a_hanging_cache_takes_a_few_time_limits_and_n
     process.cache.all(Fate::Hangs);
     let began = Instant::now();
     let ended = process.store.end(&Owner::from("ada"), EndScope::All).await;
-    assert_within_the_bound(ended);
+    assert_within_the_bound(&ended);
     assert!(
         began.elapsed() <= LIMIT * 6,
         "ending 250 sessions took {:?}",

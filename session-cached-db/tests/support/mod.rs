@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod evictable;
 pub(crate) mod fault_cache;
 pub(crate) mod scenarios;
+pub(crate) mod servers;
 pub(crate) mod site;
 
 use session_core::store::{

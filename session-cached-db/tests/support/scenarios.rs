@@ -84,7 +84,7 @@ async fn has_all(manager: &SessionManager, key: &SessionKey) {
     let session = session.expect("it lives");
     for number in 0..WRITERS {
         assert!(
-            session.contains_key(&format!("name{number}")),
+            session.contains_key(format!("name{number}")),
             "what a request saved was lost"
         );
     }
