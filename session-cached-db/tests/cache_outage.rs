@@ -107,7 +107,7 @@ async fn does_everything(process: &Process, is_assured: bool) {
 #[cfg(test)]
 fn assert_within_the_bound<T: std::fmt::Debug>(answer: &Result<T, StoreError>) {
     assert!(
-        matches!(answer, Err(StoreError::DeletedWithin { bound, .. }) if bound == STALENESS_MAX),
+        matches!(answer, Err(StoreError::DeletedWithin { bound, .. }) if *bound == STALENESS_MAX),
         "an end that could not be assured says something else: {answer:?}"
     );
 }
