@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use session_core::store::{NewRecord, Page, Payload, SessionStore, StoreScan, Timestamp};
 use session_db::{DbPool, DbStore, sqlx};
-use support::{LATER, NOW, Server, block_on, key, new, new_table};
+use support::records::{LATER, NOW, key, new};
+use support::{Server, block_on, new_table};
 
 /// A record that expired long ago by any clock.
 #[cfg(test)]

@@ -5,121 +5,17 @@
 #[cfg(test)]
 mod support;
 
-#[cfg(test)]
-mod beside {
-    use std::time::{Duration, Instant};
-
-    use session_db::sqlx::{self, Connection as _, Row as _};
-
-    use super::support::Server;
-
-    /// A connection beside the store's, with a transaction of its own.
-    pub(crate) enum Beside {
-        Sqlite(sqlx::SqliteConnection),
-        Postgres(sqlx::PgConnection),
-        MariaDb(sqlx::MySqlConnection),
-    }
-
-    impl Beside {
-        pub(crate) async fn connect(server: &Server) -> Self {
-            let url = &server.url;
-            let connected = match server.name {
-                "sqlite" => sqlx::SqliteConnection::connect(url).await.map(Self::Sqlite),
-                "postgres" => sqlx::PgConnection::connect(url).await.map(Self::Postgres),
-                _ => sqlx::MySqlConnection::connect(url).await.map(Self::MariaDb),
-            };
-            connected.expect("the server answers")
-        }
-
-        /// Begins, and holds what it writes until [`Self::execute`] is given `COMMIT` or `ROLLBACK`.
-        pub(crate) async fn begin(&mut self) {
-            let begin = match self {
-                Self::Sqlite(_) => "BEGIN IMMEDIATE",
-                _ => "BEGIN",
-            };
-            self.execute(begin).await;
-        }
-
-        pub(crate) async fn execute(&mut self, sql: &str) {
-            let sql = sqlx::AssertSqlSafe(sql.to_owned());
-            let done = match self {
-                Self::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
-                Self::Postgres(connection) => {
-                    sqlx::raw_sql(sql).execute(connection).await.map(drop)
-                }
-                Self::MariaDb(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
-            };
-            done.expect("the test's own SQL is fine");
-        }
-
-        async fn number(&mut self, sql: &str) -> i64 {
-            let sql = sqlx::AssertSqlSafe(sql.to_owned());
-            let found = match self {
-                Self::Sqlite(_) => panic!("SQLite does not tell who waits"),
-                Self::Postgres(connection) => {
-                    let row = sqlx::raw_sql(sql).fetch_one(connection).await;
-                    row.and_then(|row| row.try_get(0))
-                }
-                Self::MariaDb(connection) => {
-                    let row = sqlx::raw_sql(sql).fetch_one(connection).await;
-                    row.and_then(|row| row.try_get(0))
-                }
-            };
-            found.expect("the test's own SQL is fine")
-        }
-
-        /// Until so many statements on `table` wait for a lock.
-        pub(crate) async fn until_waiting(&mut self, table: &str, waiting: i64) {
-            let start = Instant::now();
-            while self.waiting(table).await < waiting {
-                assert!(
-                    start.elapsed() < Duration::from_secs(60),
-                    "nobody waits for the lock: the test's interleaving does not happen"
-                );
-            }
-        }
-
-        /// Until no statement on `table` waits for a lock.
-        pub(crate) async fn until_none_waits(&mut self, table: &str) {
-            let start = Instant::now();
-            while self.waiting(table).await > 0 {
-                assert!(
-                    start.elapsed() < Duration::from_secs(60),
-                    "a statement that was given up still waits, and will write"
-                );
-            }
-        }
-
-        /// How many statements on `table` wait for a lock.
-        pub(crate) async fn waiting(&mut self, table: &str) -> i64 {
-            // MariaDB looks again only if nobody has asked for a tenth of a second.
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            let sql = match self {
-                Self::Postgres(_) => format!(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{table}%'"
-                ),
-                _ => format!(
-                    "SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%{table}%'"
-                ),
-            };
-            self.number(&sql).await
-        }
-    }
-}
-
 use std::time::Duration;
 
-use beside::Beside;
 use session_core::Owner;
 use session_core::store::{
     Change, EndScope, ExpiryChange, OwnerIndex, Payload, Saved, SessionStore, StoreError, StoreKey,
     Timestamp,
 };
 use session_db::{DbPool, DbStore, sqlx};
-use support::{
-    LATER, NOW, Server, assert_unavailable, block_on, change, key, load, new, new_of, new_table,
-    text,
-};
+use support::beside::Beside;
+use support::records::{LATER, NOW, assert_unavailable, bounded, change, key, new, new_of, text};
+use support::{Server, block_on, load, new_table};
 
 #[cfg(test)]
 fn servers(test: &str) -> Vec<Server> {
@@ -127,6 +23,43 @@ fn servers(test: &str) -> Vec<Server> {
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// How many statements on `table` wait for a lock.
+#[cfg(test)]
+async fn waiting(beside: &mut Beside, table: &str) -> i64 {
+    // MariaDB looks again only if nobody has asked for a tenth of a second.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let sql = match beside {
+        Beside::Sqlite(_) => panic!("SQLite does not tell who waits"),
+        Beside::Postgres(_) => format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{table}%'"
+        ),
+        Beside::MariaDb(_) => format!(
+            "SELECT count(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%{table}%'"
+        ),
+    };
+    beside.number(&sql).await
+}
+
+/// Until a statement on `table` waits for a lock.
+#[cfg(test)]
+async fn until_waiting(server: &Server, table: &str) {
+    let mut asking = Beside::connect(&server.url).await;
+    bounded("the wait for a lock", async {
+        while waiting(&mut asking, table).await == 0 {}
+    })
+    .await;
+}
+
+/// Until none does.
+#[cfg(test)]
+async fn until_none_waits(server: &Server, table: &str) {
+    let mut asking = Beside::connect(&server.url).await;
+    bounded("a statement that was given up", async {
+        while waiting(&mut asking, table).await > 0 {}
+    })
+    .await;
 }
 
 /// A key that sorts by `letter`.
@@ -150,7 +83,7 @@ fn a_session_that_is_moving_when_its_owners_are_ended_does_not_escape() {
         block_on(async {
             let table = new_table();
             let store = server.store_in(&table).await;
-            let mut beside = Beside::connect(&server).await;
+            let mut beside = Beside::connect(&server.url).await;
             // To a place before the others, and to one behind them.
             for to in ['a', 'z'] {
                 for letter in ['m', 'n', 'o'] {
@@ -168,10 +101,7 @@ fn a_session_that_is_moving_when_its_owners_are_ended_does_not_escape() {
                 );
                 beside.execute(&rotate).await;
                 let end = spawn_end(&store, EndScope::AllExcept(key_of('o')));
-                Beside::connect(&server)
-                    .await
-                    .until_waiting(&table, 1)
-                    .await;
+                until_waiting(&server, &table).await;
                 beside.execute("COMMIT").await;
                 assert_eq!(end.await.unwrap(), 2, "{}", server.name);
                 assert!(
@@ -213,7 +143,7 @@ fn a_session_that_moves_behind_the_back_of_end_does_not_escape() {
                         .unwrap();
                 }
                 let version = load(&store, &key_of('s')).await.unwrap().version;
-                let mut beside = Beside::connect(&server).await;
+                let mut beside = Beside::connect(&server.url).await;
                 beside.begin().await;
                 let hold = format!(
                     "SELECT 1 FROM {table} WHERE session_key = '{}' FOR UPDATE",
@@ -222,10 +152,7 @@ fn a_session_that_moves_behind_the_back_of_end_does_not_escape() {
                 beside.execute(&hold).await;
                 // Now `end` has passed 'g', and waits at 'm'.
                 let end = spawn_end(&store, EndScope::All);
-                Beside::connect(&server)
-                    .await
-                    .until_waiting(&table, 1)
-                    .await;
+                until_waiting(&server, &table).await;
                 let rotate = {
                     let store = store.clone();
                     tokio::spawn(async move {
@@ -236,8 +163,8 @@ fn a_session_that_moves_behind_the_back_of_end_does_not_escape() {
                     })
                 };
                 // It is through, or waits as well.
-                let mut asking = Beside::connect(&server).await;
-                while !rotate.is_finished() && asking.waiting(&table).await < 2 {}
+                let mut asking = Beside::connect(&server.url).await;
+                while !rotate.is_finished() && waiting(&mut asking, &table).await < 2 {}
                 beside.execute("COMMIT").await;
                 let rotated = rotate.await.unwrap();
                 let _answer = rotated.expect("one of a deadlock's is repeated");
@@ -282,7 +209,7 @@ fn a_save_that_waited_for_another_sees_what_that_did() {
                 let table = new_table();
                 let _made = server.store_in(&table).await;
                 let store = at_level(&server, &table, level).await;
-                let mut beside = Beside::connect(&server).await;
+                let mut beside = Beside::connect(&server.url).await;
                 for (number, sql, expected) in [
                     (
                         1,
@@ -304,10 +231,7 @@ fn a_save_that_waited_for_another_sees_what_that_did() {
                             store.save(&key, &version, change("second"), NOW).await
                         })
                     };
-                    Beside::connect(&server)
-                        .await
-                        .until_waiting(&table, 1)
-                        .await;
+                    until_waiting(&server, &table).await;
                     beside.execute("COMMIT").await;
                     let saved = save.await.unwrap();
                     assert_eq!(
@@ -333,7 +257,7 @@ fn a_lock_that_is_held_for_long_is_no_answer_about_the_session() {
             let config = server.config(&table).with_timeout(Duration::from_secs(1));
             let impatient = config.connect(&server.url).await.unwrap();
             open_all(&impatient).await;
-            let mut beside = Beside::connect(&server).await;
+            let mut beside = Beside::connect(&server.url).await;
             beside.begin().await;
             beside
                 .execute(&format!("UPDATE {table} SET version = version"))
@@ -341,7 +265,7 @@ fn a_lock_that_is_held_for_long_is_no_answer_about_the_session() {
 
             let key = key(1);
             let (saved, touched, deleted, rotated, ended) = {
-                let free = support::key(2);
+                let free = support::records::key(2);
                 let ada = Owner::from("ada");
                 tokio::join!(
                     impatient.save(&key, &version, change("late"), NOW),
@@ -365,8 +289,7 @@ fn a_lock_that_is_held_for_long_is_no_answer_about_the_session() {
                 // Each connection does one thing after the other, so that what it is asked now comes last.
                 DbPool::Sqlite(_) => open_all(&impatient).await,
                 _ => {
-                    let mut asking = Beside::connect(&server).await;
-                    asking.until_none_waits(&table).await;
+                    until_none_waits(&server, &table).await;
                 }
             }
             beside.execute("ROLLBACK").await;
@@ -418,7 +341,7 @@ fn a_client_that_goes_away_costs_no_connection() {
             store.migrate().await.unwrap();
             let version = store.create(&key(1), new("first"), NOW).await.unwrap();
             let connection = connection_id(&store).await;
-            let mut beside = Beside::connect(&server).await;
+            let mut beside = Beside::connect(&server.url).await;
             beside.begin().await;
             beside
                 .execute(&format!("UPDATE {table} SET label = NULL"))
@@ -429,10 +352,7 @@ fn a_client_that_goes_away_costs_no_connection() {
                     async move { store.save(&key(1), &version, change("second"), NOW).await },
                 )
             };
-            Beside::connect(&server)
-                .await
-                .until_waiting(&table, 1)
-                .await;
+            until_waiting(&server, &table).await;
             save.abort();
             assert!(save.await.unwrap_err().is_cancelled());
             beside.execute("COMMIT").await;
@@ -470,7 +390,7 @@ fn clear_expired_passes_over_what_others_hold_and_what_is_renewed() {
             for number in 0..3 {
                 store.create(&key(number), new("old"), NOW).await.unwrap();
             }
-            let mut beside = Beside::connect(&server).await;
+            let mut beside = Beside::connect(&server.url).await;
             beside.begin().await;
             let renew = format!(
                 "UPDATE {table} SET expires_at = {} WHERE session_key = '{}'",
@@ -504,7 +424,7 @@ fn clear_expired_passes_over_a_whole_batch_that_others_hold() {
             let mut next = new("old");
             next.expires_at = next_second;
             store.create(&key(BATCH), next, NOW).await.unwrap();
-            let mut beside = Beside::connect(&server).await;
+            let mut beside = Beside::connect(&server.url).await;
             beside.begin().await;
             let hold = format!(
                 "SELECT 1 FROM {table} WHERE expires_at = {} FOR UPDATE",
@@ -551,7 +471,7 @@ fn a_broken_connection_costs_a_reader_nothing() {
 /// Opens all of the pool's connections, and has the server end them.
 #[cfg(test)]
 async fn kill_all(server: &Server, store: &DbStore) {
-    let mut beside = Beside::connect(server).await;
+    let mut beside = Beside::connect(&server.url).await;
     match store.pool() {
         DbPool::Postgres(pool) => {
             let mut held = Vec::new();

@@ -11,7 +11,8 @@ use session_db::{
     TableName, sqlx,
 };
 use support::children::{run_at_once, wait_for_go};
-use support::{NOW, Server, block_on, key, load, new, new_table, role, text, this_test_as};
+use support::records::{NOW, PATIENT, key, new, text};
+use support::{Server, block_on, load, new_table, role, this_test_as};
 
 /// Runs SQL beside the store, on its pool.
 #[cfg(test)]
@@ -54,7 +55,8 @@ fn ten_processes_migrate_at_once() {
         return block_on(async {
             for place in places.split('\n') {
                 let (url, table) = place.split_once(' ').expect("the parent says both");
-                let config = DbStoreConfig::new().with_table(TableName::parse(table).unwrap());
+                let config = DbStoreConfig::new().with_timeout(PATIENT);
+                let config = config.with_table(TableName::parse(table).unwrap());
                 let store = config.connect(url).await.expect("the server answers");
                 store.migrate().await.expect("another was faster, or not");
                 store.check().await.expect("all is in place");
@@ -346,7 +348,10 @@ fn a_role_with_no_more_than_it_needs_can_do_everything() {
             // What it may not do is a fault of the set-up, and says so.
             let elsewhere = server.config(&new_table()).connect(&url).await.unwrap();
             let error = elsewhere.migrate().await.unwrap_err();
-            assert!(support::everything(&error).contains("GRANT"), "{error:?}");
+            assert!(
+                support::records::everything(&error).contains("GRANT"),
+                "{error:?}"
+            );
         });
     }
 }

@@ -60,7 +60,8 @@ use session_core::store::{
     StoreError, StoreKey, StoreScan, Version,
 };
 use session_db::{DbPool, DbStore, sqlx};
-use support::{LATER, NOW, Server, block_on, everything, new_table};
+use support::records::{LATER, NOW, everything};
+use support::{Server, block_on, new_table};
 
 /// In everything that nobody may see.
 const MARK: &str = "canarycanarycanarycanary";
@@ -311,7 +312,7 @@ fn statements_that_hold_their_values_are_not_logged() {
         let record = own.load(&key(1), NOW).await.unwrap();
         let version = record.expect("it is there").version;
         let saved = impatient.save(&key(1), &version, change(), NOW).await;
-        support::assert_unavailable(saved, "lock");
+        support::records::assert_unavailable(saved, "lock");
         drop(holder);
 
         let hex: String = MARK.bytes().map(|byte| format!("{byte:02x}")).collect();

@@ -12,6 +12,7 @@ mod support {
     use tempfile::TempDir;
 
     use crate::servers::Server;
+    use crate::servers::records::PATIENT;
 
     /// The URL that the crate's documentation gives for a pooler: nothing is prepared, since the next transaction would
     /// not find it.
@@ -23,6 +24,7 @@ mod support {
     pub(crate) fn config() -> DbStoreConfig {
         let table = format!("t_{:016x}", RandomState::new().hash_one(0_u8));
         DbStoreConfig::new()
+            .with_timeout(PATIENT)
             .with_table(TableName::parse(&table).expect("a name"))
             .with_connections_max(6)
     }
@@ -46,13 +48,13 @@ mod support {
 
 use std::str::FromStr as _;
 
-use session_core::SessionManager;
 use session_core::store::{SessionStore as _, StoreError};
 use session_db::DbStore;
 use session_db::sqlx::PgPool;
 use session_db::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use servers::{NOW, Server, bounded, chain, key, new, request};
+use servers::records::{NOW, bounded, chain, key_in_order as key, new, patient_manager};
+use servers::{Server, request};
 use support::{config, new_store, url};
 
 session_core::conformance_suite!(|| async { new_store().await });
@@ -68,13 +70,13 @@ async fn fifty_writers_of_one_session_all_get_through() {
         .check()
         .await
         .expect("nothing is wrong with PgBouncer");
-    let manager = SessionManager::new(store.clone());
+    let manager = patient_manager(store.clone());
     let created = request(&manager, None, |session| session.set("count", &0_u64)).await;
     let cookie = created.expect("the server runs").1.expect("a new session");
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
         // Managers of their own, as processes have them: within one, requests on a session take turns.
-        let (manager, cookie) = (SessionManager::new(store.clone()), cookie.clone());
+        let (manager, cookie) = (patient_manager(store.clone()), cookie.clone());
         writers.push(tokio::spawn(async move {
             request(&manager, Some(&cookie), |session| {
                 session.modify("count", |count: &mut u64| *count += 1)

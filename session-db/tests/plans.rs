@@ -12,7 +12,7 @@ mod support {
     use session_core::{Owner, store::Change};
     use session_db::{DbPool, DbStore, DbStoreConfig, TableName};
 
-    use crate::servers::{LATER, NOW, change, key, new};
+    use crate::servers::records::{LATER, NOW, change, key_in_order as key, new};
 
     /// As many rows as an application of some size has.
     pub(crate) const ROWS: u64 = 50_000;
@@ -137,7 +137,8 @@ use session_db::DbStoreConfig;
 use session_db::sqlx::{self, Connection as _, Row as _};
 use tokio::sync::Mutex;
 
-use servers::{NOW, Server, change, key, new, statements};
+use servers::records::{NOW, change, key_in_order as key, new};
+use servers::{Server, statements};
 use support::{COLUMNS, ROWS, close, config, do_everything, that_look_for_rows};
 
 /// A transaction in one database keeps PostgreSQL from reusing the room of older rows in all of them, so that a save in

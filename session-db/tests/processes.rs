@@ -9,6 +9,8 @@ mod requests {
     use session_core::{SessionError, SessionKey, SessionManager};
     use session_db::DbStore;
 
+    use crate::support::records::patient_manager;
+
     /// A stored session, and its key.
     pub(crate) async fn stored(manager: &SessionManager) -> SessionKey {
         let session = manager.start();
@@ -27,7 +29,7 @@ mod requests {
 
     /// Writes a session until somebody ends it, and says how often that worked.
     pub(crate) async fn write_until_ended(store: DbStore, key: SessionKey, name: String) -> u32 {
-        let manager = SessionManager::new(store);
+        let manager = patient_manager(store);
         let mut written = 0;
         loop {
             let session = manager.load(&key).await.expect("the server is fine");
@@ -47,17 +49,18 @@ mod requests {
 }
 
 use requests::{key_in, keys_in, stored, write_until_ended};
+use session_core::SessionError;
 use session_core::store::{Saved, SessionStore};
-use session_core::{SessionError, SessionManager};
 use support::children::{is_child, run_children};
-use support::{NOW, Server, block_on, change, key, load, new, new_table, text};
+use support::records::{NOW, change, key, new, patient_manager, text};
+use support::{Server, block_on, load, new_table};
 
 #[test]
 fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
     const TEST: &str = "fifty_requests_in_two_processes_lose_no_count_and_no_name";
     const REQUESTS: u32 = 25;
     if is_child(async |number, store, task| {
-        let manager = SessionManager::new(store);
+        let manager = patient_manager(store);
         let mut requests = tokio::task::JoinSet::new();
         for request in 0..REQUESTS {
             let (manager, key) = (manager.clone(), key_in(&task));
@@ -83,7 +86,7 @@ fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
     for server in Server::all(TEST) {
         let table = new_table();
         let key = block_on(async {
-            let manager = SessionManager::new(server.store_in(&table).await);
+            let manager = patient_manager(server.store_in(&table).await);
             stored(&manager).await
         });
         let said = run_children(TEST, &server, &table, 2, key.expose_secret());
@@ -101,7 +104,7 @@ fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
         );
         block_on(async {
             let store = server.store_in(&table).await;
-            let manager = SessionManager::new(store);
+            let manager = patient_manager(store);
             let session = manager.load(&key).await.expect("the server is fine");
             let session = session.expect("nobody ended it");
             let number: Option<u32> = session.get("number").unwrap();
@@ -123,7 +126,7 @@ fn nothing_revives_what_one_process_logs_out_while_another_writes() {
                 if number > 0 {
                     return write_until_ended(store, key, format!("by {number}")).await;
                 }
-                let manager = SessionManager::new(store);
+                let manager = patient_manager(store);
                 // Not before the others write, and each at another point of what they do.
                 let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
                 let mut looks = 0;
@@ -149,7 +152,7 @@ fn nothing_revives_what_one_process_logs_out_while_another_writes() {
     for server in Server::all(TEST) {
         let table = new_table();
         let keys = block_on(async {
-            let manager = SessionManager::new(server.store_in(&table).await);
+            let manager = patient_manager(server.store_in(&table).await);
             let mut keys = Vec::new();
             for _ in 0..SESSIONS {
                 keys.push(stored(&manager).await);
@@ -172,7 +175,7 @@ fn one_of_two_processes_gets_each_session_that_both_rotate() {
     const TEST: &str = "one_of_two_processes_gets_each_session_that_both_rotate";
     const SESSIONS: usize = 30;
     if is_child(async |_, store, task| {
-        let manager = SessionManager::new(store);
+        let manager = patient_manager(store);
         let mut got = Vec::new();
         for key in keys_in(&task) {
             let Some(session) = manager.load(&key).await.expect("the server is fine") else {
@@ -195,7 +198,7 @@ fn one_of_two_processes_gets_each_session_that_both_rotate() {
     for server in Server::all(TEST) {
         let table = new_table();
         let keys = block_on(async {
-            let manager = SessionManager::new(server.store_in(&table).await);
+            let manager = patient_manager(server.store_in(&table).await);
             let mut keys = Vec::new();
             for _ in 0..SESSIONS {
                 keys.push(stored(&manager).await);
@@ -216,7 +219,7 @@ fn one_of_two_processes_gets_each_session_that_both_rotate() {
             server.name
         );
         block_on(async {
-            let manager = SessionManager::new(server.store_in(&table).await);
+            let manager = patient_manager(server.store_in(&table).await);
             for key in &keys {
                 let old = manager.load(key).await.expect("the server is fine");
                 assert!(old.is_none(), "{}: an old key lives", server.name);

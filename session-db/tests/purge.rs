@@ -16,7 +16,8 @@ mod support {
     use session_core::store::{Page, SessionStore as _, StoreScan as _};
     use session_db::DbStore;
 
-    use crate::servers::{chain, now, request};
+    use crate::servers::records::chain;
+    use crate::servers::{now, request};
 
     const WRITERS: usize = 4;
     const SESSIONS_OF_EACH: usize = 50;

@@ -14,8 +14,10 @@ mod support {
     use session_db::sqlx::{self, Row as _};
     use session_db::{DbPool, DbStore};
 
+    use crate::servers::beside::Beside;
     use crate::servers::proxy::Proxy;
-    use crate::servers::{Beside, WAIT_MAX, request, statements};
+    use crate::servers::records::WAIT_MAX;
+    use crate::servers::{request, statements};
 
     /// What each request costs: the crate's documentation promises it.
     const PROMISED: [(&str, u64); 12] = [
@@ -164,7 +166,7 @@ mod support {
     pub(crate) async fn assert_promised(store: DbStore, counter: Counter, wire: Option<Proxy>) {
         let has_wire = wire.is_some();
         let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH));
-        clock.set(crate::servers::NOW);
+        clock.set(crate::servers::records::NOW);
         let manager = SessionManager::new(store.clone()).with_clock(Arc::clone(&clock));
         let mut meter = Meter::new(store, counter, wire).await;
         walk(&manager, &clock, &mut meter).await;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use session_core::store::{Saved, SessionStore, Version};
 use session_db::{DbPool, DbStore, sqlx};
-use support::{NOW, Server, assert_unavailable, block_on, change, key, load, new, new_table, text};
+use support::records::{NOW, assert_unavailable, change, key, new, text};
+use support::{Server, block_on, load, new_table};
 use tokio::task::JoinSet;
 
 const CLIENTS: u64 = 64;
@@ -17,13 +18,10 @@ const CONNECTIONS: u32 = 4;
 /// The session that all write, besides one of each.
 const SHARED: u64 = 1_000;
 
-/// More patient than any machine is slow: what ends early is then a mistake.
-const PATIENT: Duration = Duration::from_secs(120);
-
 /// A store over a small pool, with the clients' sessions in it.
 #[cfg(test)]
 async fn small(server: &Server, table: &str) -> (DbStore, Vec<Version>) {
-    let config = server.config(table).with_timeout(PATIENT);
+    let config = server.config(table);
     let store = config.with_connections_max(CONNECTIONS);
     let store = store.connect(&server.url).await.unwrap();
     store.migrate().await.unwrap();

@@ -9,9 +9,10 @@ use session_db::sqlx::postgres::PgPoolOptions;
 use session_db::{DbPool, DbStoreConfig};
 
 use crate::servers::proxy::Proxy;
-use crate::servers::{
-    Database, LATER, NOW, Server, assert_unavailable, bounded, chain, change, key, new,
+use crate::servers::records::{
+    LATER, NOW, assert_unavailable, bounded, chain, change, key_in_order as key, new,
 };
+use crate::servers::{Database, Server};
 use crate::support::{
     PATIENCE, assert_all_unavailable, assert_unharmed, create_record, dead_port, impatient,
     one_connection,
@@ -49,7 +50,7 @@ pub(crate) async fn stall(mut database: Database) {
     proxy.stall(true);
     for _ in 0..3 {
         let loaded = bounded("load", store.load(&key(1), NOW)).await;
-        assert_unavailable("load", loaded);
+        assert_unavailable(loaded, "");
     }
     proxy.stall(false);
     assert_unharmed(&patient, &version).await;
@@ -98,7 +99,7 @@ pub(crate) async fn lose_answers(mut database: Database) {
     // What is not safe to send again is not: a save that is there already would look like somebody else's.
     warm_up().await;
     let saved = store.save(&key(1), &version, change("b"), NOW).await;
-    assert_unavailable("save", saved);
+    assert_unavailable(saved, "");
     let record = store.load(&key(1), NOW).await.expect("it works again");
     let record = record.expect("the record survived");
     let stored = record.payload.to_bytes().expect("bytes");
@@ -107,11 +108,11 @@ pub(crate) async fn lose_answers(mut database: Database) {
     let rotated = store
         .rotate(&key(1), &record.version, &key(2), change("c"), NOW)
         .await;
-    assert_unavailable("rotate", rotated);
+    assert_unavailable(rotated, "");
     assert_eq!(payload(1).await, None, "one session has two keys");
     assert_eq!(payload(2).await.as_deref(), Some(&b"c"[..]), "it has none");
     warm_up().await;
-    assert_unavailable("create", store.create(&key(3), new("a"), NOW).await);
+    assert_unavailable(store.create(&key(3), new("a"), NOW).await, "");
     assert_eq!(payload(3).await.as_deref(), Some(&b"a"[..]));
     warm_up().await;
     store.delete(&key(2)).await.expect("a second try");

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use session_core::{SessionError, SessionManager};
 use session_db::DbStoreConfig;
 
+use crate::servers::records::{WAIT_MAX, chain};
 use crate::servers::victim::Victim;
-use crate::servers::{Database, WAIT_MAX, chain, request};
+use crate::servers::{Database, request};
 use crate::support::count;
 
 /// What a writer knows of the two counters that it writes.

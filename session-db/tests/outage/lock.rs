@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use session_core::Owner;
 use session_core::store::{EndScope, OwnerIndex as _, Saved, SessionStore as _};
-use session_core::{Owner, SessionManager};
+use session_db::DbStoreConfig;
 use session_db::sqlx::mysql::MySqlPoolOptions;
 use session_db::sqlx::postgres::PgPoolOptions;
 use session_db::sqlx::raw_sql;
-use session_db::{DbStore, DbStoreConfig};
 
-use crate::servers::{Database, NOW, Server, bounded, chain, change, key, new, request};
+use crate::servers::records::{
+    NOW, PATIENT, bounded, chain, change, key_in_order as key, new, patient_manager,
+};
+use crate::servers::{Database, Server, request};
 use crate::support::{assert_unharmed, assert_writes_unavailable, count, create_record, impatient};
 
 pub(crate) async fn lock_row(database: Database) {
@@ -110,7 +113,8 @@ pub(crate) async fn deadlock(database: Database) {
 /// On connections whose isolation level makes PostgreSQL undo a writer that has waited for another.
 pub(crate) async fn serialize(database: Database) {
     const WRITERS: u64 = 16;
-    database.store(DbStoreConfig::new()).await;
+    let config = DbStoreConfig::new().with_timeout(PATIENT);
+    database.store(config.clone()).await;
     let store = match database.server {
         Server::MariaDb => {
             let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
@@ -119,13 +123,14 @@ pub(crate) async fn serialize(database: Database) {
                     raw_sql(level).execute(connection).await.map(drop)
                 })
             });
-            DbStore::new(pool.connect(&database.url).await.expect("the server runs"))
+            let pool = pool.connect(&database.url).await.expect("the server runs");
+            config.with_pool(pool)
         }
         Server::Postgres | Server::PgBouncer => {
             let settings = [("default_transaction_isolation", "serializable")];
             let url = database.url_with_settings(&settings);
             let pool = PgPoolOptions::new().connect(&url).await;
-            DbStore::new(pool.expect("the server runs"))
+            config.with_pool(pool.expect("the server runs"))
         }
     };
 
@@ -153,12 +158,12 @@ pub(crate) async fn serialize(database: Database) {
     }
 
     // Managers of their own, as processes have them: within one, requests on a session take turns.
-    let manager = SessionManager::new(store.clone());
+    let manager = patient_manager(store.clone());
     let created = request(&manager, None, |session| session.set("count", &0_u64)).await;
     let cookie = created.expect("the server runs").1.expect("a new session");
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
-        let (manager, cookie) = (SessionManager::new(store.clone()), cookie.clone());
+        let (manager, cookie) = (patient_manager(store.clone()), cookie.clone());
         writers.push(tokio::spawn(async move {
             request(&manager, Some(&cookie), |session| {
                 session.modify("count", |count: &mut u64| *count += 1)

@@ -25,8 +25,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use connection::{exhaust_pool, lose_answers, refuse, stall};
 use kill::kill;
 use lock::{deadlock, lock_row, serialize, waiting};
+use servers::Server;
 use servers::proxy::Proxy;
-use servers::{NOW, Server, assert_unavailable, bounded, change, key, new};
+use servers::records::{NOW, assert_unavailable, bounded, change, key_in_order as key, new};
 use support::{
     assert_unharmed, assert_writes_unavailable, create_record, impatient, one_connection,
 };
@@ -225,9 +226,9 @@ async fn a_full_sqlite_file_is_unavailable_and_nothing_is_lost() {
         .expect("a pragma");
     let large = "x".repeat(100_000);
     let created = store.create(&key(2), new(&large), NOW).await;
-    assert_unavailable("create", created);
+    assert_unavailable(created, "");
     let saved = store.save(&key(1), &version, change(&large), NOW).await;
-    assert_unavailable("save", saved);
+    assert_unavailable(saved, "");
     raw_sql("PRAGMA max_page_count = 1000000")
         .execute(&pool)
         .await

@@ -7,7 +7,10 @@ use session_core::store::{EndScope, Page, Saved, SessionStore as _, StoreError, 
 use session_core::{Owner, SessionManager};
 use session_db::{DbStore, DbStoreConfig};
 
-use crate::servers::{LATER, NOW, assert_unavailable, bounded, change, key, new, request};
+use crate::servers::records::{
+    LATER, NOW, assert_unavailable, bounded, change, key_in_order as key, new,
+};
+use crate::servers::request;
 
 /// Far less than a store usually has, so that these tests end.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
@@ -24,40 +27,40 @@ pub(crate) async fn assert_writes_unavailable(store: &DbStore, version: &Version
     let index = store.owner_index().expect("there is one");
     let later = LATER.saturating_add(Duration::from_secs(9));
     let saved = bounded("save", store.save(&key(1), version, change("b"), NOW)).await;
-    assert_unavailable("save", saved);
+    assert_unavailable(saved, "");
     let touched = bounded("touch", store.touch(&key(1), later, NOW)).await;
-    assert_unavailable("touch", touched);
+    assert_unavailable(touched, "");
     let (from, to) = (key(1), key(2));
     let rotated = store.rotate(&from, version, &to, change("c"), NOW);
-    assert_unavailable("rotate", bounded("rotate", rotated).await);
+    assert_unavailable(bounded("rotate", rotated).await, "");
     let deleted = bounded("delete", store.delete(&key(1))).await;
-    assert_unavailable("delete", deleted);
+    assert_unavailable(deleted, "");
     for scope in [
         EndScope::One(key(1)),
         EndScope::AllExcept(key(3)),
         EndScope::All,
     ] {
         let ended = bounded("end", index.end(&owner, scope)).await;
-        assert_unavailable("end", ended);
+        assert_unavailable(ended, "");
     }
 }
 
 /// Every operation is answered as unavailable, and ends.
 pub(crate) async fn assert_all_unavailable(store: &DbStore, version: &Version) {
     let loaded = bounded("load", store.load(&key(1), NOW)).await;
-    assert_unavailable("load", loaded);
+    assert_unavailable(loaded, "");
     let created = bounded("create", store.create(&key(4), new("a"), NOW)).await;
-    assert_unavailable("create", created);
+    assert_unavailable(created, "");
     assert_writes_unavailable(store, version).await;
     let cleared = bounded("clear_expired", store.clear_expired(NOW, &mut |_| {})).await;
-    assert_unavailable("clear_expired", cleared);
+    assert_unavailable(cleared, "");
     let owner = Owner::from("ada");
     let index = store.owner_index().expect("there is one");
     let listed = bounded("list", index.sessions_of(&owner, Page::first(9), NOW)).await;
-    assert_unavailable("list", listed.map(|sessions| sessions.len()));
+    assert_unavailable(listed.map(|sessions| sessions.len()), "");
     let scan = store.scan().expect("there is one");
     let page = bounded("scan", scan.page(Page::first(9))).await;
-    assert_unavailable("scan", page.map(|sessions| sessions.len()));
+    assert_unavailable(page.map(|sessions| sessions.len()), "");
 }
 
 /// Record 1, whose owner is ada.

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Beside, Server};
+use super::Server;
+use super::beside::Beside;
 
 /// A server that may be killed. It is left alone, and may start again, when this is dropped.
 #[derive(Debug)]

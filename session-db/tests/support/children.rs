@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use session_db::{DbStore, DbStoreConfig, TableName};
 
+use super::records::PATIENT;
 use super::{Server, block_on, role, this_test_as};
 
 /// Runs `test` again in `processes` children, which all start at one signal, and gives what each of them said. `task` is
@@ -73,7 +74,7 @@ where
     let tell = |name: &str| std::env::var(name).expect("the parent tells it");
     let table = TableName::parse(&tell("SESSION_DB_TEST_TABLE")).expect("a name");
     block_on(async {
-        let store = DbStoreConfig::new().with_table(table);
+        let store = DbStoreConfig::new().with_table(table).with_timeout(PATIENT);
         let store = store.connect(&tell("SESSION_DB_TEST_URL")).await;
         let store = store.expect("the server answers");
         wait_for_go();

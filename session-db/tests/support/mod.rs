@@ -5,21 +5,18 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+pub(crate) mod beside;
 pub(crate) mod children;
+pub(crate) mod records;
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write as _;
 use std::process::Command;
 
-use session_core::store::{
-    Change, EndScope, ExpiryChange, NewRecord, Payload, Record, Saved, SessionStore, StoreError,
-    StoreKey, Timestamp,
-};
+use session_core::store::{EndScope, Record, Saved, SessionStore, StoreError, StoreKey, Timestamp};
 use session_db::{DbStore, DbStoreConfig, TableName};
 
-pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
-pub(crate) const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
+use records::{LATER, NOW, PATIENT, change, key, new, new_of};
 
 /// A database that the tests run on, and a folder that must live as long, if it is a file.
 pub(crate) struct Server {
@@ -99,6 +96,7 @@ impl Server {
 
     pub(crate) fn config(&self, table: &str) -> DbStoreConfig {
         DbStoreConfig::new()
+            .with_timeout(PATIENT)
             .with_table(TableName::parse(table).expect("a name"))
             .with_connections_max(6)
     }
@@ -107,31 +105,6 @@ impl Server {
 /// The name of a table that nobody else uses.
 pub(crate) fn new_table() -> String {
     format!("t_{:016x}", RandomState::new().hash_one(0_u8))
-}
-
-/// A key as a hash makes it.
-pub(crate) fn key(number: u64) -> StoreKey {
-    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    StoreKey::parse(&format!("{spread:016x}{number:024x}")).expect("hexadecimal digits are a key")
-}
-
-pub(crate) fn new(payload: &str) -> NewRecord {
-    NewRecord::new(Payload::from_bytes(payload.to_owned()), LATER)
-}
-
-pub(crate) fn new_of(owner: &str) -> NewRecord {
-    let mut record = new("data");
-    record.owner = Some(owner.into());
-    record
-}
-
-pub(crate) fn change(payload: &str) -> Change {
-    Change::new(Payload::from_bytes(payload.to_owned()), ExpiryChange::Keep)
-}
-
-pub(crate) fn text(record: &Record) -> String {
-    let bytes = record.payload.to_bytes().expect("bytes are bytes");
-    String::from_utf8(bytes.to_vec()).expect("the tests write text")
 }
 
 pub(crate) async fn load(store: &DbStore, key: &StoreKey) -> Option<Record> {
@@ -188,27 +161,6 @@ pub(crate) async fn do_everything(store: &DbStore) {
     }
     store.create(&key(6), new("x"), NOW).await.unwrap();
     assert_eq!(store.clear_expired(LATER, &mut |_| {}).await.unwrap(), 1);
-}
-
-/// Everything that a log may get to see of an error.
-pub(crate) fn everything(error: &dyn std::error::Error) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        write!(text, " {error} {error:?}").expect("strings take text");
-        source = error.source();
-    }
-    text
-}
-
-pub(crate) fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>, advice: &str) {
-    match result {
-        Err(error @ StoreError::Unavailable { .. }) => {
-            let text = everything(&error);
-            assert!(text.contains(advice), "no {advice:?} in: {text}");
-        }
-        other => panic!("should be unavailable ({advice}), was {other:?}"),
-    }
 }
 
 /// This test again, as another program: `test` is its full name, and `role` what it finds in `SESSION_DB_TEST_ROLE`.
