@@ -1,4 +1,4 @@
-//! The tests that every [`Cache`](crate::Cache) must pass. Feature `conformance`.
+//! The tests that every [`Cache`] must pass. Feature `conformance`.
 //!
 //! One line in a cache's tests becomes one named test per clause. What a cache must do is said by the steps of this crate, which
 //! are the model: random programs of operations, and everything that several callers do at once.

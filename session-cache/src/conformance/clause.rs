@@ -389,7 +389,7 @@ pub(super) async fn a_burial_wins_over_everything_that_races_it(
 const SOON: Duration = Duration::from_millis(1_500);
 
 /// As long as a life that has ended may still be seen: caches that count whole seconds round up.
-const LATE_MAX: Duration = Duration::from_secs(20);
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 pub(super) async fn a_tombstone_is_never_shortened(cache: Shared) -> Result<(), Broken> {
     let (shortened, sooner) = (key(1), key(2));
