@@ -5,6 +5,7 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) mod beside;
 pub(crate) mod children;
 pub(crate) mod records;
