@@ -10,8 +10,12 @@ use support::Server;
 /// A store in a table of its own. Without a server the tests say aloud that they are skipped (and fail in CI); what they
 /// then do on SQLite says nothing about MariaDB.
 async fn new_store() -> (DbStore, Server) {
-    let server = Server::mariadb("conformance_mysql").unwrap_or_else(Server::sqlite);
+    let server = server();
     (server.store().await, server)
+}
+
+fn server() -> Server {
+    Server::mariadb("conformance_mysql").unwrap_or_else(Server::sqlite)
 }
 
 session_core::conformance_suite!(|| async { new_store().await });
@@ -22,9 +26,9 @@ session_core::conformance_suite!(|| async { new_store().await });
     reason = "this makes what the tests need, and can't go on without"
 )]
 async fn at_level(level: &'static str) -> (DbStore, Server) {
-    let (made, server) = new_store().await;
+    let server = server();
     if server.name == "sqlite" {
-        return (made, server);
+        return (server.store().await, server);
     }
     let pool = sqlx::mysql::MySqlPoolOptions::new().max_connections(6);
     let pool = pool.after_connect(move |connection, _| {

@@ -10,8 +10,12 @@ use support::Server;
 /// A store in a table of its own. Without a server the tests say aloud that they are skipped (and fail in CI); what they
 /// then do on SQLite says nothing about PostgreSQL.
 async fn new_store() -> (DbStore, Server) {
-    let server = Server::postgres("conformance_postgres").unwrap_or_else(Server::sqlite);
+    let server = server();
     (server.store().await, server)
+}
+
+fn server() -> Server {
+    Server::postgres("conformance_postgres").unwrap_or_else(Server::sqlite)
 }
 
 session_core::conformance_suite!(|| async { new_store().await });
@@ -23,9 +27,9 @@ session_core::conformance_suite!(|| async { new_store().await });
     reason = "this makes what the tests need, and can't go on without"
 )]
 async fn at_level(level: &str) -> (DbStore, Server) {
-    let (made, server) = new_store().await;
+    let server = server();
     if server.name == "sqlite" {
-        return (made, server);
+        return (server.store().await, server);
     }
     let options: sqlx::postgres::PgConnectOptions = server.url.parse().expect("a URL");
     let options = options.options([("default_transaction_isolation", level)]);
@@ -52,9 +56,9 @@ session_core::conformance_suite!(
     reason = "this makes what the tests need, and can't go on without"
 )]
 async fn unprepared() -> (DbStore, Server) {
-    let (made, server) = new_store().await;
+    let server = server();
     if server.name == "sqlite" {
-        return (made, server);
+        return (server.store().await, server);
     }
     let url = format!("{}?statement-cache-capacity=0", server.url);
     let store = server.config(&support::new_table()).connect(&url).await;

@@ -28,10 +28,14 @@ struct Knowledge {
 
 pub(crate) async fn kill(database: Database) {
     const WRITERS: usize = 8;
-    const KILLS: u64 = 3;
     /// Between two kills each writer stores at least so often.
     const STORED_BETWEEN: u64 = 20;
 
+    // Both ways of coming back, and with `--full` often.
+    let kills = match std::env::var_os("SESSION_TEST_FULL") {
+        Some(_) => 10,
+        None => 2,
+    };
     // Less than the manager's own patience, so that it is the store that answers.
     let config = DbStoreConfig::new().with_timeout(Duration::from_secs(2));
     let manager = SessionManager::new(database.store(config).await);
@@ -70,7 +74,7 @@ pub(crate) async fn kill(database: Database) {
     };
     let stored = |knows: &Knowledge| knows.shared_stored.load(Ordering::SeqCst);
     let failures = |knows: &Knowledge| knows.failures.load(Ordering::SeqCst);
-    for round in 0..KILLS {
+    for round in 0..kills {
         let before = writers.iter().map(|(_, knows, _)| stored(knows)).max();
         all_know("stored", stored, before.unwrap_or(0) + STORED_BETWEEN).await;
         let before = writers.iter().map(|(_, knows, _)| failures(knows)).max();

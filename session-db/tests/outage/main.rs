@@ -145,11 +145,11 @@ async fn a_statement_timeout_of_postgres_is_unavailable() {
         .await;
     // Whichever of the two ends first, or the store's own patience before them.
     let settings = [
-        &[("statement_timeout", "200")][..],
-        &[("lock_timeout", "200")],
-        &[("statement_timeout", "200"), ("lock_timeout", "10000")],
-        &[("statement_timeout", "10000"), ("lock_timeout", "200")],
-        &[("statement_timeout", "200"), ("lock_timeout", "200")],
+        &[("statement_timeout", "100")][..],
+        &[("lock_timeout", "100")],
+        &[("statement_timeout", "100"), ("lock_timeout", "10000")],
+        &[("statement_timeout", "10000"), ("lock_timeout", "100")],
+        &[("statement_timeout", "100"), ("lock_timeout", "100")],
     ];
     let plain = database.url.clone();
     for setting in settings {

@@ -13,7 +13,7 @@ use crate::servers::records::{
 use crate::servers::request;
 
 /// Far less than a store usually has, so that these tests end.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A port at which nobody answers. It is kept from everybody else.
 pub(crate) fn dead_port() -> u16 {
