@@ -63,6 +63,16 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cache("round_trips", ALL_OF_REDIS),
     of_session_cache("topologies", ALL_OF_REDIS),
     ServiceTest {
+        package: "session-cached-db",
+        test: "conformance_redis_postgres",
+        services: &[
+            &postgres::SERVICE,
+            &redis::STANDALONE,
+            &redis::CLUSTER,
+            &redis::SENTINEL,
+        ],
+    },
+    ServiceTest {
         package: "mail",
         test: "browser",
         services: &[&browser::SERVICE, &postgres::SERVICE, &mariadb::SERVICE],
