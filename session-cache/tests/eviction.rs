@@ -1,11 +1,8 @@
 //! The cache in memory when it is full: its bounds hold, what it drops is said, and who has just come stays.
 #![cfg(feature = "memory")]
 
-use std::sync::{Arc, Mutex};
-
 use session_cache::{Cache as _, CacheStore, MemoryCache, MemoryCacheConfig, Slot};
 use session_core::store::{NewRecord, Payload, Saved, SessionStore as _, StoreKey, Timestamp};
-use tracing_subscriber::fmt::MakeWriter;
 
 const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
 const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
@@ -166,56 +163,4 @@ async fn a_session_larger_than_the_whole_cache_is_refused() {
         store.load(&key(1), NOW).await.unwrap().is_some(),
         "a save that was refused cost the session"
     );
-}
-
-/// What was logged.
-#[cfg(test)]
-#[derive(Clone, Default)]
-struct Heard {
-    text: Arc<Mutex<Vec<u8>>>,
-}
-
-#[cfg(test)]
-impl std::io::Write for Heard {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.text.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-impl MakeWriter<'_> for Heard {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-#[tokio::test]
-async fn every_eviction_is_an_event() {
-    let heard = Heard::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(heard.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let cache = MemoryCacheConfig::new().with_entries_max(10).build();
-    let store = CacheStore::new(cache.clone());
-    for number in 0..15 {
-        store.create(&key(number), new(10), NOW).await.unwrap();
-        cache.settle();
-    }
-    let text = String::from_utf8(heard.text.lock().unwrap().clone()).unwrap();
-    let events = text
-        .lines()
-        .filter(|line| line.contains("dropped a session"))
-        .count();
-    assert_eq!(u64::try_from(events).unwrap(), cache.evicted(), "{text}");
-    assert!(events >= 5, "sessions were dropped silently: {text}");
-    assert!(!text.contains(key(1).as_str()), "a key was logged");
 }

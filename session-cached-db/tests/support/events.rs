@@ -1,7 +1,7 @@
 //! What an operator would read in the log.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
@@ -22,6 +22,7 @@ struct Layer(Arc<Mutex<Vec<Event>>>);
 
 impl Events {
     pub(crate) fn capture() -> Self {
+        keep_events_on();
         let seen = Arc::default();
         let layer = Layer(Arc::clone(&seen));
         let subscriber = tracing_subscriber::registry().with(layer);
@@ -53,6 +54,14 @@ impl Events {
             .map(|event| format!("{} {}\n", event.text, event.fields))
             .collect()
     }
+}
+
+/// Lets it hear every event of its own thread. While there is one listener in the process, `tracing` asks the thread that
+/// meets an event first, which may be another test's, whether anybody listens, and keeps the answer for all.
+fn keep_events_on() {
+    static SECOND: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&SECOND);
 }
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Layer {

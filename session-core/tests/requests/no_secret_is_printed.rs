@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::Site;
+use crate::support::{Site, keep_events_on};
 use session_core::codec::{Codec, JsonCodec};
 use session_core::conformance::{Call, Operation};
 use session_core::store::{
@@ -76,6 +76,7 @@ fn no_key_and_no_value_is_printed_whatever_goes_wrong() {
         .enable_time()
         .build()
         .unwrap();
+    keep_events_on();
     let keys = tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(provoke_everything(&printed))
     });

@@ -1,6 +1,6 @@
 //! Requests without HTTP: what an adapter does, in a few lines.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::{Duration, SystemTime};
 
 use session_core::adapter::{Completion, Outcome, SessionSlot};
@@ -136,4 +136,12 @@ pub(crate) fn must_end<F: Future<Output = ()>>(body: impl FnOnce() -> F + Send +
     ended
         .recv_timeout(Duration::from_secs(30))
         .expect("it failed, or never ended");
+}
+
+/// Lets a test hear every event of its own thread. While there is one listener in the process, `tracing` asks the thread that
+/// meets an event first, which may be another test's, whether anybody listens, and keeps the answer for all.
+pub(crate) fn keep_events_on() {
+    static SECOND: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&SECOND);
 }

@@ -156,8 +156,9 @@ impl<'a> Desk<'a> {
 
     /// Moves a session that was just read to a key where none is, and changes it. Needs both locks.
     ///
-    /// It moves as it is, in one step, and is changed under its new key, which nobody was given yet: whatever happens on the
-    /// way, there is never a second session, and never the change under the old key.
+    /// It leaves its old key in one step, for a name that Django and [`find`](Self::find) don't look at, and what is put under
+    /// the new key is the changed session: whatever happens on the way, there is never a second session, never the change under
+    /// the old key, and never what it was under the new one.
     pub(super) fn rename(
         self,
         from: &StoreKey,
@@ -166,22 +167,23 @@ impl<'a> Desk<'a> {
         payload: &Bytes,
         modified: Timestamp,
     ) -> Result<Saved, StoreError> {
-        let (from, temporary) = (self.files.place(from), self.files.temporary(to));
-        let to = self.files.place(to);
+        let (changed, left) = (self.files.temporary(to), self.files.temporary(from));
+        let (from, to) = (self.files.place(from), self.files.place(to));
         let moved =
-            publish::write(&temporary, payload, Some(modified), self.files.sync).and_then(|()| {
-                let taken = publish::take(&from, &to, &old.stored.content)?;
-                if taken == Replaced::Yes
-                    && let Err(error) = publish::rename(&temporary, &to)
-                {
-                    // If that fails as well, the visitor has to log in again.
-                    drop(publish::give_back(&to, &from));
-                    return Err(error);
+            publish::write(&changed, payload, Some(modified), self.files.sync).and_then(|()| {
+                let taken = publish::take(&from, &left, &old.stored.content)?;
+                if taken == Replaced::Yes {
+                    if let Err(error) = publish::rename(&changed, &to) {
+                        // If that fails as well, the visitor has to log in again.
+                        drop(publish::give_back(&left, &from));
+                        return Err(error);
+                    }
+                    self.discard(&left);
                 }
                 Ok(taken)
             });
         if !matches!(moved, Ok(Replaced::Yes)) {
-            self.discard(&temporary);
+            self.discard(&changed);
         }
         let moved = moved.map_err(|error| self.failed(error))?;
         self.saved(moved, payload)

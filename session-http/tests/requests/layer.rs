@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, HOST, SET_COOKIE, VARY};
 use session_core::store::Timestamp;
 use session_http::{CookieConfig, Error, LazySession, Session};
 
-use crate::support::{Browser, CookieChange, IDLE, Site, cookie_of, get, send};
+use crate::support::{Browser, CookieChange, IDLE, Site, cookie_of, get, keep_events_on, send};
 
 #[tokio::test]
 async fn what_a_handler_says_about_caches_and_cookies_is_kept_where_it_is_safe() {
@@ -241,6 +241,7 @@ fn a_browser_that_will_refuse_the_cookie_is_warned_of_once() {
             .enable_time()
             .build()
             .unwrap();
+        keep_events_on();
         tracing::subscriber::with_default(subscriber, || {
             runtime.block_on(async {
                 let mut layer = Site::new().layer();

@@ -13,7 +13,7 @@ use session_http::{Error, LazySession, Session, SessionKey};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::support::{CookieChange, Reply, Site, cookie_of, get, post};
+use crate::support::{CookieChange, Reply, Site, cookie_of, get, keep_events_on, post};
 
 const CANARY: &str = "CANARY-8f1d";
 
@@ -68,6 +68,7 @@ fn no_key_and_no_value_is_printed_whatever_a_request_meets() {
         .enable_all()
         .build()
         .unwrap();
+    keep_events_on();
     let keys = tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(send_everything(&printed))
     });

@@ -1,7 +1,7 @@
 //! One application and its clients, without a network: a store that can be held up, a clock that can be moved, a jar.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -261,4 +261,12 @@ impl Browser {
         self.jar.receive(&reply.headers);
         reply
     }
+}
+
+/// Lets a test hear every event of its own thread. While there is one listener in the process, `tracing` asks the thread that
+/// meets an event first, which may be another test's, whether anybody listens, and keeps the answer for all.
+pub(crate) fn keep_events_on() {
+    static SECOND: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&SECOND);
 }
