@@ -46,6 +46,9 @@ pub enum SameSite {
     Lax,
     /// All. Needs `Secure`, and protection against forged requests of your own.
     None,
+    /// The cookie does not say, and browsers disagree about what that means: for most it is [`Lax`](Self::Lax), for some
+    /// [`None`](Self::None). For projects that share their cookie with a Django that has `SESSION_COOKIE_SAMESITE = False`.
+    Absent,
 }
 
 /// What a request is answered whose changes can't be stored, because another request has ended the session.
@@ -68,7 +71,7 @@ pub struct CookieConfigBuilder(Parts);
 #[derive(Debug, Clone)]
 struct Parts {
     name: String,
-    path: String,
+    path: Option<String>,
     domain: Option<String>,
     secure: bool,
     http_only: bool,
@@ -81,7 +84,7 @@ impl CookieConfig {
     pub fn builder() -> CookieConfigBuilder {
         CookieConfigBuilder(Parts {
             name: NAME.to_owned(),
-            path: "/".to_owned(),
+            path: Some("/".to_owned()),
             domain: None,
             secure: true,
             http_only: true,
@@ -113,7 +116,7 @@ impl CookieConfig {
     }
 
     /// As Django's default settings have it: `sessionid; Path=/; HttpOnly; SameSite=Lax`.
-    pub(crate) fn django() -> Self {
+    pub(crate) fn django_default() -> Self {
         Self::builder()
             .with_name("sessionid")
             .with_secure(false)
@@ -151,7 +154,14 @@ impl CookieConfigBuilder {
     /// Under which paths the cookie is sent. Default `/`. It keeps nobody out: pages of one host can read each other.
     #[doc(alias = "SESSION_COOKIE_PATH")]
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
-        self.0.path = path.into();
+        self.0.path = Some(path.into());
+        self
+    }
+
+    /// Leaves the path to the browser, which takes the folder of the page that set the cookie. Pages in different folders
+    /// then have different sessions; Django does this with `SESSION_COOKIE_PATH = None`.
+    pub fn without_path(mut self) -> Self {
+        self.0.path = None;
         self
     }
 
@@ -179,8 +189,8 @@ impl CookieConfigBuilder {
         self
     }
 
-    /// Which requests from other sites carry it. Default [`SameSite::Lax`]. It is always written out, since browsers
-    /// disagree about what is meant without it.
+    /// Which requests from other sites carry it. Default [`SameSite::Lax`], which is written out, since browsers disagree
+    /// about what is meant without it.
     #[doc(alias = "SESSION_COOKIE_SAMESITE")]
     pub fn with_same_site(mut self, same_site: SameSite) -> Self {
         self.0.same_site = same_site;
@@ -230,7 +240,7 @@ impl Parts {
                     "a name that begins with `__Host-`, `__Secure-` or `__Http-` needs Secure",
                 );
             }
-            if rules.host_only && path != "/" {
+            if rules.host_only && path.as_deref() != Some("/") {
                 return Some("a name that begins with `__Host-` needs Path=/");
             }
             if rules.host_only && domain.is_some() {
@@ -242,8 +252,13 @@ impl Parts {
                 return Some("a name that begins with `__Http-` or `__Host-Http-` needs HttpOnly");
             }
         }
-        if !path.starts_with('/') || !path.bytes().all(is_attribute_byte) {
-            return Some("a path begins with `/` and is made of printable ASCII without `;`");
+        if let Some(path) = path {
+            if !path.starts_with('/') || !path.bytes().all(is_attribute_byte) {
+                return Some("a path begins with `/` and is made of printable ASCII without `;`");
+            }
+            if path.len() > ATTRIBUTE_BYTES_MAX {
+                return Some("browsers ignore a path of more than 1024 bytes");
+            }
         }
         if let Some(domain) = domain {
             let host = domain.strip_prefix('.').unwrap_or(domain);
@@ -263,9 +278,6 @@ impl Parts {
                 return Some("browsers ignore a domain of more than 1024 bytes");
             }
         }
-        if path.len() > ATTRIBUTE_BYTES_MAX {
-            return Some("browsers ignore a path of more than 1024 bytes");
-        }
         if *same_site == SameSite::None && !secure {
             return Some("SameSite=None needs Secure");
         }
@@ -276,7 +288,11 @@ impl Parts {
     }
 
     fn render(self) -> CookieConfig {
-        let mut attributes = format!("; Path={}", self.path);
+        let mut attributes = String::new();
+        if let Some(path) = &self.path {
+            attributes.push_str("; Path=");
+            attributes.push_str(path);
+        }
         if let Some(domain) = &self.domain {
             attributes.push_str("; Domain=");
             attributes.push_str(domain);
@@ -291,6 +307,7 @@ impl Parts {
             SameSite::Strict => "; SameSite=Strict",
             SameSite::Lax => "; SameSite=Lax",
             SameSite::None => "; SameSite=None",
+            SameSite::Absent => "",
         });
         if self.partitioned {
             attributes.push_str("; Partitioned");
@@ -363,7 +380,7 @@ mod tests {
             builder.build().unwrap()
         });
         let insecure = built.map(CookieConfig::into_insecure);
-        for cookie in [CookieConfig::default(), CookieConfig::django()]
+        for cookie in [CookieConfig::default(), CookieConfig::django_default()]
             .into_iter()
             .chain(insecure)
         {

@@ -12,6 +12,8 @@ mod session;
 pub mod tower;
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "django")]
+mod django;
 #[cfg(all(feature = "axum", any(doc, doctest)))]
 pub mod recipes;
 

@@ -70,7 +70,7 @@ impl SessionLayer {
             }
             policy = policy.with_reissue(Reissue::OnSave);
             setup.manager = setup.manager.clone().with_policy(policy);
-            setup.cookie = CookieConfig::django();
+            setup.cookie = CookieConfig::django_default();
             setup.interruption = Interruption::BadRequest;
         })
     }
