@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::change::{ChangeLog, Content, EntryIds, Selection};
 use crate::clock::Timestamp;
+use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Terms};
@@ -67,6 +68,12 @@ enum Written {
     },
     Conflict,
     Gone,
+}
+
+impl Attempt {
+    fn is_to_move(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.is_to_move)
+    }
 }
 
 impl Shared {
@@ -135,6 +142,10 @@ impl Shared {
                             .back_off(called.elapsed() * u32::min(conflicts, 16))
                             .await;
                     }
+                    self.rebase(&attempt, &mut deadline).await?;
+                }
+                // Another request may have moved it to its key's newer place.
+                Some(Written::Gone) if attempt.is_to_move() => {
                     self.rebase(&attempt, &mut deadline).await?;
                 }
                 Some(Written::Gone) => self.start_over(&attempt)?,
@@ -352,6 +363,7 @@ impl Shared {
                         version,
                         expires_at,
                         base,
+                        is_to_move: false,
                     },
                     issue: true,
                 }))
@@ -361,10 +373,19 @@ impl Shared {
                 if is_retimed {
                     self.allow_new_key(attempt)?;
                 }
-                let change = self.change(&content, &held.store_key, expiry);
-                let call = store.save(&held.store_key, &held.version, change, now);
+                let store_key = self.place_of(held);
+                let change = self.change(&content, &store_key, expiry);
+                let call = async {
+                    if held.is_to_move {
+                        store
+                            .rotate(&held.store_key, &held.version, &store_key, change, now)
+                            .await
+                    } else {
+                        store.save(&store_key, &held.version, change, now).await
+                    }
+                };
                 let saved = self.unsure("save", attempt, None, deadline, call).await?;
-                let (key, store_key) = (held.key.duplicate(), held.store_key.clone());
+                let key = held.key.duplicate();
                 Ok(Some(written(
                     saved,
                     held,
@@ -393,12 +414,17 @@ impl Shared {
                 // shorter expiry that another request has set. Whoever has written meanwhile has renewed it as well, and
                 // a session that has ended meanwhile was read while it lived.
                 let expiry = ExpiryChange::AtLeast(moment);
-                let renew = || {
-                    let change = self.change(&content, &held.store_key, expiry);
-                    store.save(&held.store_key, &held.version, change, now)
+                let store_key = self.place_of(held);
+                let change = || self.change(&content, &store_key, expiry);
+                let saved = if held.is_to_move {
+                    let (from, version) = (&held.store_key, &held.version);
+                    let call = store.rotate(from, version, &store_key, change(), now);
+                    deadline.call("renew", call).await?
+                } else {
+                    let renew = || store.save(&store_key, &held.version, change(), now);
+                    deadline.call_again("renew", renew).await?
                 };
-                let saved = deadline.call_again("renew", renew).await?;
-                let (key, store_key) = (held.key.duplicate(), held.store_key.clone());
+                let key = held.key.duplicate();
                 let renewed = written(
                     saved,
                     held,
@@ -445,6 +471,15 @@ impl Shared {
         }
     }
 
+    /// Where a session is kept from its next write on.
+    fn place_of(&self, held: &Held) -> StoreKey {
+        if held.is_to_move {
+            self.policy().keys().store_key(&held.key)
+        } else {
+            held.store_key.clone()
+        }
+    }
+
     fn new_key(&self) -> Result<(SessionKey, StoreKey), SessionError> {
         let key = SessionKey::generate()?;
         let store_key = self.policy().keys().store_key(&key);
@@ -452,11 +487,13 @@ impl Shared {
     }
 
     fn payload(&self, content: &Content, key: &StoreKey) -> Payload {
-        Payload::new(
-            content.data.clone(),
-            Arc::clone(self.manager.codec()),
-            key.clone(),
-        )
+        let binding = Binding {
+            key: key.clone(),
+            owner: content.owner.clone(),
+            created_at: content.created_at,
+        };
+        let codec = Arc::clone(self.manager.codec());
+        Payload::new(content.data.clone(), codec, binding)
     }
 
     fn change(&self, content: &Content, key: &StoreKey, expiry: ExpiryChange) -> Change {
@@ -574,6 +611,7 @@ fn written(
             version,
             expires_at,
             base,
+            is_to_move: false,
         }
     };
     match saved {

@@ -112,6 +112,16 @@ pub enum SessionError {
         /// What was asked.
         operation: &'static str,
     },
+    /// A secret of the server can't be used. The advice says what to do.
+    #[cfg(feature = "sealed")]
+    #[error("the server's secret can't be used: {advice}")]
+    #[non_exhaustive]
+    InvalidKey {
+        /// What is wrong with it.
+        advice: String,
+        /// What the system answered, if it could not be read.
+        source: Option<BoxError>,
+    },
     /// The operating system's random generator failed, and no key could be made.
     #[error("the operating system gave no random numbers for a new key")]
     #[non_exhaustive]

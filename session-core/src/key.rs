@@ -8,6 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::error::SessionError;
 
+#[cfg(feature = "sealed")]
+mod keyed;
+
+#[cfg(feature = "sealed")]
+pub use keyed::DigestKeys;
+
 /// The secret that a client holds: 32 characters of `[a-z0-9]` from the operating system's generator (165 bits).
 ///
 /// Whoever has it has the session, so it has no `Display` and no `Serialize`, its `Debug` shows nothing, and it is wiped
@@ -159,6 +165,10 @@ pub enum KeyPolicy {
     /// The first 160 bits of SHA-256 of the key, so that reading the store does not let anybody in.
     #[default]
     Hashed,
+    /// The first 160 bits of HMAC-SHA256 of the key, under a secret of the server: who can write the store, and does not have
+    /// that secret, can't make a session either.
+    #[cfg(feature = "sealed")]
+    Keyed(DigestKeys),
     /// The key itself. Whoever reads the store can take over every session in it; it exists only because Django looks
     /// its sessions up by the plain key, and is for stores that are shared with a running Django.
     UnhashedSharedWithDjango,
@@ -170,6 +180,8 @@ impl KeyPolicy {
     pub fn store_key(&self, key: &SessionKey) -> StoreKey {
         match self {
             Self::Hashed => StoreKey::from_digest(&Sha256::digest(key.0.as_slice())),
+            #[cfg(feature = "sealed")]
+            Self::Keyed(keys) => keys.current(key),
             Self::UnhashedSharedWithDjango => {
                 let mut bytes = [0; StoreKey::LEN_MAX];
                 for (to, from) in bytes.iter_mut().zip(key.0.iter()) {
@@ -178,6 +190,30 @@ impl KeyPolicy {
                 StoreKey { bytes, len: 32 }
             }
         }
+    }
+}
+
+impl KeyPolicy {
+    /// Where the session of `key` may be as well, if it was last written before the server's secret was changed. The newest
+    /// place first.
+    pub(crate) fn older_store_keys(&self, key: &SessionKey) -> Vec<StoreKey> {
+        match self {
+            #[cfg(feature = "sealed")]
+            Self::Keyed(keys) => keys.older(key),
+            _ => {
+                let _has_no_secret = key;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Everywhere the session of `key` may be, the place to which it moves last: whoever deletes in this order misses no session
+    /// that is moved meanwhile.
+    pub(crate) fn all_store_keys(&self, key: &SessionKey) -> Vec<StoreKey> {
+        let mut places = self.older_store_keys(key);
+        places.reverse();
+        places.push(self.store_key(key));
+        places
     }
 }
 

@@ -1,6 +1,8 @@
 #![doc = include_str!("../docs/crate.md")]
 
 mod clock;
+#[cfg(feature = "sealed")]
+mod key_ring;
 mod key;
 mod field;
 mod owner;
@@ -21,6 +23,7 @@ mod load;
 mod commit;
 mod session;
 mod own_sessions;
+mod reseal;
 mod slot;
 mod manager;
 mod error;
@@ -40,10 +43,15 @@ pub use data::SessionData;
 pub use error::SessionError;
 pub use expiry::Expiry;
 pub use field::{Field, Name, NameOf};
+#[cfg(feature = "sealed")]
+pub use key::DigestKeys;
 pub use key::{KeyPolicy, SessionHandle, SessionKey};
+#[cfg(feature = "sealed")]
+pub use key_ring::KeyRing;
 pub use manager::SessionManager;
 pub use memory::MemoryStore;
 pub use own_sessions::SessionInfo;
 pub use owner::Owner;
 pub use policy::{Limits, Policy, Reissue, Renewal};
+pub use reseal::Resealed;
 pub use session::SessionBase;

@@ -4,12 +4,13 @@ use zeroize::Zeroizing;
 
 use crate::change::Content;
 use crate::client::ClientCodec;
+use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::expiry::Terms;
-use crate::key::SessionKey;
+use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
-use crate::record::Version;
+use crate::record::{Record, Version};
 use crate::state::{Candidates, Held, Phase, Shared};
 use crate::store::StoreError;
 
@@ -131,6 +132,7 @@ impl SessionManager {
             version: Version::Counter(0),
             expires_at,
             base,
+            is_to_move: false,
         }))
     }
 
@@ -140,14 +142,44 @@ impl SessionManager {
         key: &SessionKey,
         deadline: &mut Deadline,
     ) -> Result<Option<Held>, SessionError> {
-        let store_key = self.policy().keys().store_key(key);
+        let keys = self.policy().keys();
+        let current = keys.store_key(key);
+        if let Some(held) = self.load_at(key, &current, deadline).await? {
+            return Ok(Some(held));
+        }
+        let older = keys.older_store_keys(key);
+        if older.is_empty() {
+            return Ok(None);
+        }
+        // The last look is for a session that was moved to its current place meanwhile.
+        for place in older.iter().chain([&current]) {
+            if let Some(mut held) = self.load_at(key, place, deadline).await? {
+                held.is_to_move = *place != current;
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The live session of `key` in one of the places where it may be.
+    async fn load_at(
+        &self,
+        key: &SessionKey,
+        store_key: &StoreKey,
+        deadline: &mut Deadline,
+    ) -> Result<Option<Held>, SessionError> {
         let now = self.now();
         let loaded = deadline
-            .call_again("load", || self.store().load(&store_key, now))
+            .call_again("load", || self.store().load(store_key, now))
             .await;
         let decoded = loaded.and_then(|record| {
-            let decode = |record: crate::store::Record| {
-                Ok((record.payload.decode(self.codec(), &store_key)?, record))
+            let decode = |record: Record| {
+                let binding = Binding {
+                    key: store_key.clone(),
+                    owner: record.owner.clone(),
+                    created_at: record.created_at,
+                };
+                Ok((record.payload.decode(self.codec(), binding)?, record))
             };
             record.map(decode).transpose()
         });
@@ -161,7 +193,8 @@ impl SessionManager {
                 if terms.is_over(now) {
                     return Ok(None);
                 }
-                Ok(Some(Held::new(key.duplicate(), store_key, record, data)))
+                let (key, store_key) = (key.duplicate(), store_key.clone());
+                Ok(Some(Held::new(key, store_key, record, data)))
             }
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::error!(

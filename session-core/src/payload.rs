@@ -5,9 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::codec::Codec;
+use crate::codec::{Binding, Codec};
 use crate::data::SessionData;
-use crate::key::StoreKey;
 use crate::store::StoreError;
 
 /// What a store keeps of a session's data. Cheap to clone; clones share every conversion.
@@ -23,11 +22,11 @@ struct Inner {
     decoded: OnceLock<Decoded>,
 }
 
-/// Data, and the codec and key under which it has these bytes.
+/// Data, and the codec and place for which it has these bytes.
 struct Decoded {
     data: SessionData,
     codec: Arc<dyn Codec>,
-    key: StoreKey,
+    binding: Binding,
 }
 
 impl Payload {
@@ -40,9 +39,13 @@ impl Payload {
         }))
     }
 
-    /// A payload on its way to a store, to be kept under `key`.
-    pub(crate) fn new(data: SessionData, codec: Arc<dyn Codec>, key: StoreKey) -> Self {
-        let decoded = OnceLock::from(Decoded { data, codec, key });
+    /// A payload on its way to a store, to be kept where `binding` says.
+    pub(crate) fn new(data: SessionData, codec: Arc<dyn Codec>, binding: Binding) -> Self {
+        let decoded = OnceLock::from(Decoded {
+            data,
+            codec,
+            binding,
+        });
         Self(Arc::new(Inner {
             bytes: OnceLock::new(),
             decoded,
@@ -58,10 +61,15 @@ impl Payload {
         if let Some(bytes) = self.0.bytes.get() {
             return Ok(bytes.clone());
         }
-        let Some(Decoded { data, codec, key }) = self.0.decoded.get() else {
+        let Some(Decoded {
+            data,
+            codec,
+            binding,
+        }) = self.0.decoded.get()
+        else {
             return Ok(Bytes::new());
         };
-        let bytes = codec.encode(key, data)?;
+        let bytes = codec.encode(binding, data)?;
         Ok(self.0.bytes.get_or_init(|| bytes).clone())
     }
 
@@ -77,24 +85,24 @@ impl Payload {
         )
     }
 
-    /// The data, as `codec` reads it under `key`. What was decoded by another codec, or for another key, is not believed:
-    /// a sealed payload is bound to its key.
+    /// The data, as `codec` reads it where `binding` says. What was decoded by another codec, or for another place, is not
+    /// believed: a sealed payload is bound to its place.
     pub(crate) fn decode(
         &self,
         codec: &Arc<dyn Codec>,
-        key: &StoreKey,
+        binding: Binding,
     ) -> Result<SessionData, StoreError> {
         if let Some(known) = self.0.decoded.get()
-            && known.key == *key
+            && known.binding == binding
             && Arc::ptr_eq(&known.codec, codec)
         {
             return Ok(known.data.clone());
         }
-        let data = codec.decode(key, &self.to_bytes()?)?;
+        let data = codec.decode(&binding, &self.to_bytes()?)?;
         let decoded = Decoded {
             data: data.clone(),
             codec: Arc::clone(codec),
-            key: key.clone(),
+            binding,
         };
         // If another thread was faster, its result is as good as ours.
         drop(self.0.decoded.set(decoded));

@@ -87,12 +87,12 @@ impl SessionSlot {
                 .candidates
                 .iter()
                 .take(limit)
-                .map(|key| keys.store_key(key))
+                .flat_map(|key| keys.all_store_keys(key))
                 .collect();
             state.ended = ended;
         } else if let Some(held) = &state.held {
-            let ended = held.store_key.clone();
-            state.ended.push(ended);
+            let ended = self.0.policy().keys().all_store_keys(&held.key);
+            state.ended.extend(ended);
         }
         state.let_go();
     }

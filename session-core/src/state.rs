@@ -117,6 +117,8 @@ pub(crate) struct Held {
     pub(crate) version: Version,
     pub(crate) expires_at: Timestamp,
     pub(crate) base: Content,
+    /// Whether it was found in an older place of its key's. Its next write moves it.
+    pub(crate) is_to_move: bool,
 }
 
 impl Clone for Held {
@@ -127,6 +129,7 @@ impl Clone for Held {
             version: self.version.clone(),
             expires_at: self.expires_at,
             base: self.base.clone(),
+            is_to_move: self.is_to_move,
         }
     }
 }
@@ -168,6 +171,7 @@ impl Held {
             version,
             expires_at,
             base,
+            is_to_move: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use session_core::SessionKey;
-use session_core::codec::Codec;
+use session_core::codec::{Binding, Codec};
 use session_core::django::{DjangoCodec, DjangoSettings};
 use session_core::store::{
     Change, ExpiryChange, NewRecord, Payload, Record, Saved, SessionStore, StoreError, StoreKey,
@@ -70,7 +70,7 @@ async fn what_django_loads_is_loaded_and_what_has_ended_for_it_has_ended() {
         let record = store.load(&key, now).await.unwrap();
         let decoded = record.as_ref().map(|record| {
             let bytes = record.payload.to_bytes().unwrap();
-            DjangoCodec::new(&settings).decode(&key, &bytes)
+            DjangoCodec::new(&settings).decode(&Binding::new(key.clone()), &bytes)
         });
         match (name, decoded) {
             // For Django they never end. Here a number of seconds is a number of seconds.
@@ -167,7 +167,9 @@ async fn an_expiry_of_either_kind_is_the_same_for_django() {
     ] {
         let mut session = session_core::SessionData::default();
         session.insert_json("_session_expiry", expiry).unwrap();
-        let bytes = DjangoCodec::new(&settings).encode(&key, &session).unwrap();
+        let bytes = DjangoCodec::new(&settings)
+            .encode(&Binding::new(key.clone()), &session)
+            .unwrap();
         let new = NewRecord::new(Payload::from_bytes(bytes), ends);
         store.create(&key, new, now).await.unwrap();
         let path = folder.path().join(format!("sessionid{}", key.as_str()));
@@ -199,7 +201,9 @@ async fn a_date_of_the_session_s_own_is_not_moved_by_a_touch() {
     session
         .insert_json("_session_expiry", "\"2026-01-02T04:04:05+00:00\"")
         .unwrap();
-    let bytes = DjangoCodec::new(&settings).encode(&key, &session).unwrap();
+    let bytes = DjangoCodec::new(&settings)
+        .encode(&Binding::new(key.clone()), &session)
+        .unwrap();
     let end = Timestamp::from_secs(1_767_326_645);
     let new = NewRecord::new(Payload::from_bytes(bytes.clone()), end);
     let version = store.create(&key, new, now).await.unwrap();
@@ -299,7 +303,7 @@ mod support {
 
     pub(crate) fn data(settings: &DjangoSettings, key: &StoreKey, record: &Record) -> String {
         let bytes = record.payload.to_bytes().expect("bytes are bytes");
-        let data = DjangoCodec::new(settings).decode(key, &bytes);
+        let data = DjangoCodec::new(settings).decode(&Binding::new(key.clone()), &bytes);
         let json = data.expect("Django signed it").to_json();
         String::from_utf8(json.to_vec()).expect("JSON is text")
     }

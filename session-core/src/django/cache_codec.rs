@@ -8,9 +8,8 @@ use super::json;
 use super::settings::{DjangoSettings, misconfigured};
 use super::user::owner_of;
 use super::wall_clock::{WallClock, globalize, localized};
-use crate::codec::Codec;
+use crate::codec::{Binding, Codec};
 use crate::data::SessionData;
-use crate::key::StoreKey;
 use crate::owner::Owner;
 use crate::policy::Limits;
 use crate::store::StoreError;
@@ -71,13 +70,13 @@ impl DjangoCacheCodec {
 }
 
 impl Codec for DjangoCacheCodec {
-    fn encode(&self, _key: &StoreKey, data: &SessionData) -> Result<Bytes, StoreError> {
+    fn encode(&self, _binding: &Binding, data: &SessionData) -> Result<Bytes, StoreError> {
         let json = json::write(&localized(self.wall_clock.as_ref(), data))?;
         self.check_len(json.len())?;
         Ok(json.into())
     }
 
-    fn decode(&self, _key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError> {
+    fn decode(&self, _binding: &Binding, bytes: &Bytes) -> Result<SessionData, StoreError> {
         if bytes.first() == Some(&PICKLE) {
             return Err(misconfigured(
                 "the session cache holds a pickle, which is not read here; give the cache of SESSION_CACHE_ALIAS \

@@ -9,9 +9,8 @@ use super::format::Format;
 use super::settings::DjangoSettings;
 use super::user::owner_of;
 use crate::clock::{Clock, SystemClock};
-use crate::codec::Codec;
+use crate::codec::{Binding, Codec};
 use crate::data::SessionData;
-use crate::key::StoreKey;
 use crate::owner::Owner;
 use crate::policy::Limits;
 use crate::store::StoreError;
@@ -26,18 +25,19 @@ use crate::store::StoreError;
 /// [`StoreError::Unrepresentable`].
 ///
 /// ```
-/// use session_core::codec::Codec;
+/// use session_core::codec::{Binding, Codec};
 /// use session_core::django::{DjangoCodec, DjangoSettings};
 /// use session_core::store::StoreKey;
 ///
 /// let settings = DjangoSettings::new("interop-secret-key-0123456789abcdefghijklmnopqrstuvwxyz");
 /// let codec = DjangoCodec::new(&settings);
 /// let key = StoreKey::parse("abcdefghijklmnopqrstuvwxyz012345").ok_or("a key")?;
+/// let place = Binding::new(key);
 ///
 /// let row = "eyJhIjoxfQ:1vbVSP:4YaOOa0_2zK_SDReJUM6aHKHxiKfqFNezPx8Vj4ruzU";
-/// let data = codec.decode(&key, &row.into())?;
+/// let data = codec.decode(&place, &row.into())?;
 /// assert_eq!(data.get::<u32>("a")?, Some(1));
-/// assert!(codec.decode(&key, &row.to_lowercase().into()).is_err());
+/// assert!(codec.decode(&place, &row.to_lowercase().into()).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -73,11 +73,11 @@ impl DjangoCodec {
 }
 
 impl Codec for DjangoCodec {
-    fn encode(&self, _key: &StoreKey, data: &SessionData) -> Result<Bytes, StoreError> {
+    fn encode(&self, _binding: &Binding, data: &SessionData) -> Result<Bytes, StoreError> {
         self.format.encode(data, self.clock.now()).map(Bytes::from)
     }
 
-    fn decode(&self, _key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError> {
+    fn decode(&self, _binding: &Binding, bytes: &Bytes) -> Result<SessionData, StoreError> {
         let (data, _signed_at) = self.format.decode(bytes).map_err(Flaw::of_text)?;
         Ok(data)
     }

@@ -8,10 +8,9 @@ use super::settings::{DjangoSettings, misconfigured};
 use super::user::owner_of;
 use crate::client::ClientCodec;
 use crate::clock::Timestamp;
-use crate::codec::Codec;
+use crate::codec::{Binding, Codec};
 use crate::data::SessionData;
 use crate::expiry::Terms;
-use crate::key::StoreKey;
 use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
 use crate::owner::Owner;
@@ -163,11 +162,11 @@ impl ReadableIrrevocableCookies {
 struct WhoseSession;
 
 impl Codec for WhoseSession {
-    fn encode(&self, _key: &StoreKey, data: &SessionData) -> Result<Bytes, StoreError> {
+    fn encode(&self, _binding: &Binding, data: &SessionData) -> Result<Bytes, StoreError> {
         Ok(data.to_json())
     }
 
-    fn decode(&self, _key: &StoreKey, bytes: &Bytes) -> Result<SessionData, StoreError> {
+    fn decode(&self, _binding: &Binding, bytes: &Bytes) -> Result<SessionData, StoreError> {
         SessionData::from_json(bytes.clone()).map_err(|error| StoreError::damaged(NAME, error))
     }
 

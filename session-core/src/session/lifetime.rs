@@ -65,8 +65,9 @@ impl SessionBase {
     /// starts a new session. Stands also if the response is a server error.
     pub fn flush(&self) {
         let mut state = self.0.lock();
-        if let Some(ended) = state.held.as_ref().map(|held| held.store_key.clone()) {
-            state.ended.push(ended);
+        if let Some(held) = &state.held {
+            let ended = self.0.policy().keys().all_store_keys(&held.key);
+            state.ended.extend(ended);
         }
         state.let_go();
     }

@@ -11,7 +11,9 @@ use session_core::{
     Clock, Expiry, ManualClock, MemoryStore, SessionBase, SessionData, SessionKey, SessionManager,
 };
 
-use crate::support::{VECTORS, any_key, cases, clock_at, data, seconds, settings_of, text, whole};
+use crate::support::{
+    VECTORS, any_place, cases, clock_at, data, seconds, settings_of, text, whole,
+};
 
 const KEY: &[u8] = b"abcdefghijklmnopqrstuvwxyz012345";
 
@@ -27,7 +29,9 @@ pub(crate) fn load(
         .unwrap();
     let key = SessionKey::parse(KEY).unwrap();
     let store = Arc::new(MemoryStore::new());
-    let payload = DjangoCodec::new(settings).encode(&any_key(), data).unwrap();
+    let payload = DjangoCodec::new(settings)
+        .encode(&any_place(), data)
+        .unwrap();
     let new = NewRecord::new(Payload::from_bytes(payload), Timestamp::MAX);
     let now = clock.now();
     let manager: SessionManager = settings
@@ -35,7 +39,7 @@ pub(crate) fn load(
         .unwrap()
         .with_clock(clock);
     runtime.block_on(async {
-        store.create(&any_key(), new, now).await.unwrap();
+        store.create(&any_place().key, new, now).await.unwrap();
         manager.load(&key).await.unwrap()
     })
 }
@@ -171,15 +175,15 @@ fn without_use_tz_times_are_those_of_the_clock_on_the_wall() {
 
     // As Django left it, through our hands and back.
     let stored = aware
-        .encode(&any_key(), &data(text(case, "stored_json_text")))
+        .encode(&any_place(), &data(text(case, "stored_json_text")))
         .unwrap();
-    let read = codec.decode(&any_key(), &stored).unwrap();
+    let read = codec.decode(&any_place(), &stored).unwrap();
     assert_eq!(
         read.get::<String>("_session_expiry").unwrap().as_deref(),
         Some("2026-01-02T03:05:05.250000+00:00")
     );
     assert_eq!(
-        codec.encode(&any_key(), &read).unwrap(),
+        codec.encode(&any_place(), &read).unwrap(),
         stored,
         "Django reads another time"
     );
@@ -190,8 +194,8 @@ fn without_use_tz_times_are_those_of_the_clock_on_the_wall() {
     let mut data = SessionData::default();
     data.insert("_session_expiry", "2026-01-02T03:05:05+00:00")
         .unwrap();
-    let stored = codec.encode(&any_key(), &data).unwrap();
-    let seen_by_django = aware.decode(&any_key(), &stored).unwrap();
+    let stored = codec.encode(&any_place(), &data).unwrap();
+    let seen_by_django = aware.decode(&any_place(), &stored).unwrap();
     assert_eq!(
         seen_by_django.json("_session_expiry"),
         Some("\"2026-01-02T08:35:05\"")
@@ -211,9 +215,9 @@ fn without_use_tz_times_are_those_of_the_clock_on_the_wall() {
     ] {
         let mut data = SessionData::default();
         data.insert_json("_session_expiry", untouched).unwrap();
-        let stored = codec.encode(&any_key(), &data).unwrap();
+        let stored = codec.encode(&any_place(), &data).unwrap();
         assert_eq!(
-            codec.decode(&any_key(), &stored).unwrap(),
+            codec.decode(&any_place(), &stored).unwrap(),
             data,
             "{untouched}"
         );

@@ -5,7 +5,7 @@ use session_core::codec::Codec;
 use session_core::django::DjangoCodec;
 use session_core::store::StoreError;
 
-use crate::support::{any_key, cases, chain, data, decode, encode, settings_of, sign, text};
+use crate::support::{any_place, cases, chain, data, decode, encode, settings_of, sign, text};
 
 /// Django reads these, and we don't.
 const ONLY_DJANGO_READS: [(&str, &str); 6] = [
@@ -114,7 +114,7 @@ fn no_payload_and_no_secret_is_in_an_error() {
     unwritable
         .insert_json("n", "[\"CANARY\",\"CANARY\\ud800\"]")
         .unwrap();
-    let error = codec.encode(&any_key(), &unwritable).unwrap_err();
+    let error = codec.encode(&any_place(), &unwritable).unwrap_err();
     let printed = format!("{} {error:?}", chain(&error));
     assert!(!printed.contains("CANARY"), "{printed}");
 }
@@ -147,7 +147,7 @@ fn no_byte_of_a_payload_can_be_changed() {
                 }
                 bytes[position] = replacement;
                 assert!(
-                    codec.decode(&any_key(), &bytes.into()).is_err(),
+                    codec.decode(&any_place(), &bytes.into()).is_err(),
                     "a changed byte at {position} went unnoticed"
                 );
             }
@@ -181,7 +181,7 @@ fn what_is_inflated_is_bounded_by_the_limits_to_the_byte() {
         "{error}"
     );
     assert!(
-        codec.encode(&any_key(), &data(&json)).is_err(),
+        codec.encode(&any_place(), &data(&json)).is_err(),
         "it could not be read back"
     );
 

@@ -7,7 +7,7 @@ use session_core::django::DjangoCodec;
 use session_core::store::StoreError;
 
 use crate::support::{
-    VECTORS, any_key, cases, chain, clock_at, data, decode, encode, settings_of, sign, text,
+    VECTORS, any_place, cases, chain, clock_at, data, decode, encode, settings_of, sign, text,
 };
 use session_core::codec::Codec;
 
@@ -177,7 +177,7 @@ fn floats_are_printed_as_python_prints_them() {
         let mut data = SessionData::default();
         data.insert("f", &f64::from_bits(bits)).unwrap();
         let json = session_core::django::DjangoCacheCodec::new(&settings_of(case))
-            .encode(&any_key(), &data)
+            .encode(&any_place(), &data)
             .unwrap();
         let expected = format!("{{\"f\":{}}}", text(case, "python_json"));
         assert_eq!(json, expected, "{case}");
@@ -228,7 +228,7 @@ fn a_value_that_django_could_not_read_is_refused_and_named() {
     let codec = DjangoCodec::new(&settings_of(&VECTORS["constants"]));
     let mut data = SessionData::default();
     data.insert_json("tall", &"1".repeat(4301)).unwrap();
-    let error = codec.encode(&any_key(), &data).unwrap_err();
+    let error = codec.encode(&any_place(), &data).unwrap_err();
     assert!(
         matches!(error, StoreError::Unrepresentable { .. }),
         "{error}"

@@ -8,7 +8,7 @@ use session_core::store::StoreError;
 
 use crate::expiry::load;
 use crate::support::{
-    VECTORS, any_key, cases, chain, clock_at, data, seconds, settings_of, text, whole,
+    VECTORS, any_place, cases, chain, clock_at, data, seconds, settings_of, text, whole,
 };
 
 #[test]
@@ -22,11 +22,11 @@ fn every_row_is_read_and_expires_when_django_has_it_expire() {
         let codec = DjangoCodec::new(&settings).with_clock(clock_at(&case["now"]));
         let row = text(case, "session_data");
         let read = codec
-            .decode(&any_key(), &row.to_owned().into())
+            .decode(&any_place(), &row.to_owned().into())
             .expect(name);
         assert_eq!(read.to_json(), text(case, "json_text"), "{name}");
         assert_eq!(
-            codec.encode(&any_key(), &read).unwrap(),
+            codec.encode(&any_place(), &read).unwrap(),
             row,
             "{name} is written differently"
         );
@@ -46,18 +46,22 @@ fn every_file_is_read_and_written_as_by_django() {
         let codec = DjangoCodec::new(&settings_of(case)).with_clock(clock_at(&case["now"]));
         let content = STANDARD.decode(text(case, "content_base64")).unwrap();
         let read = codec
-            .decode(&any_key(), &content.clone().into())
+            .decode(&any_place(), &content.clone().into())
             .expect(name);
         assert_eq!(read.to_json(), text(case, "json_text"), "{name}");
         if !content.starts_with(b".") {
-            assert_eq!(codec.encode(&any_key(), &read).unwrap(), content, "{name}");
+            assert_eq!(
+                codec.encode(&any_place(), &read).unwrap(),
+                content,
+                "{name}"
+            );
         }
     }
     for case in cases("/file/load", 20) {
         let name = text(case, "name");
         let codec = DjangoCodec::new(&settings_of(&VECTORS["constants"]));
         let content = STANDARD.decode(text(case, "content_base64")).unwrap();
-        let read = codec.decode(&any_key(), &content.into());
+        let read = codec.decode(&any_place(), &content.into());
         match (case["loaded_json_text"].as_str(), name) {
             // Django starts an empty session over these; here the record is damaged, and left as it is. An empty file
             // is one that is being written: that is for the store to know.
@@ -92,7 +96,7 @@ fn a_pickle_is_an_error_that_names_the_setting_and_never_damage() {
         let name = text(case, "name");
         let bytes = STANDARD.decode(text(case, "pickle_base64")).unwrap();
         let error = codec
-            .decode(&any_key(), &bytes.clone().into())
+            .decode(&any_place(), &bytes.clone().into())
             .expect_err(name);
         if bytes.first() == Some(&0x80) {
             assert!(
@@ -117,12 +121,12 @@ fn a_cache_without_use_tz_keeps_times_of_the_clock_on_the_wall() {
     let settings = settings_of(&VECTORS["constants"]);
     let codec = DjangoCacheCodec::new(&settings.with_naive_times("Asia/Kolkata").unwrap());
     let json = text(&VECTORS["expiry"]["use_tz_false"], "stored_json_text");
-    let read = codec.decode(&any_key(), &json.to_owned().into()).unwrap();
+    let read = codec.decode(&any_place(), &json.to_owned().into()).unwrap();
     assert_eq!(
         read.json("_session_expiry"),
         Some("\"2026-01-02T03:05:05.250000+00:00\"")
     );
-    assert_eq!(codec.encode(&any_key(), &read).unwrap(), json);
+    assert_eq!(codec.encode(&any_place(), &read).unwrap(), json);
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn a_cache_that_serializes_to_json_is_read_and_written() {
     for case in cases("/payload", 65) {
         let name = text(case, "name");
         let json = text(case, "json_text");
-        let read = codec.decode(&any_key(), &json.to_owned().into());
+        let read = codec.decode(&any_place(), &json.to_owned().into());
         if name == "float NaN and infinities" || name == "lone surrogates" {
             assert!(
                 matches!(read, Err(StoreError::Unrepresentable { .. })),
@@ -141,7 +145,11 @@ fn a_cache_that_serializes_to_json_is_read_and_written() {
             let expected = case["decoded_json_text"].as_str().unwrap_or(json);
             let read = read.expect(name);
             assert_eq!(read, data(expected), "{name}");
-            assert_eq!(codec.encode(&any_key(), &read).unwrap(), expected, "{name}");
+            assert_eq!(
+                codec.encode(&any_place(), &read).unwrap(),
+                expected,
+                "{name}"
+            );
         }
     }
 }

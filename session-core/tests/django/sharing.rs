@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use session_core::adapter::{Completion, Outcome};
-use session_core::codec::Codec;
+use session_core::codec::{Binding, Codec};
 use session_core::conformance::FourMethodStore;
 use session_core::django::{DjangoCodec, DjangoSettings, DjangoUser};
 use session_core::store::{
@@ -16,7 +16,7 @@ use session_core::{
     Clock, ManualClock, Owner, SessionBase, SessionError, SessionKey, SessionManager,
 };
 
-use crate::support::{any_key, data};
+use crate::support::{any_place, data};
 
 const BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
 const KEY: &[u8] = b"abcdefghijklmnopqrstuvwxyz012345";
@@ -94,16 +94,16 @@ impl Site {
 
     /// What Django does with the whole of a session: read it, and write it back changed.
     async fn django_writes(&self, json: &str) {
-        let payload = self.codec().encode(&any_key(), &data(json)).unwrap();
+        let payload = self.codec().encode(&any_place(), &data(json)).unwrap();
         self.put(Payload::from_bytes(payload)).await;
     }
 
     async fn put(&self, payload: Payload) {
         let now = self.clock.now();
         let expires_at = now.saturating_add(self.settings.cookie_age());
-        self.table.delete(&any_key()).await.unwrap();
+        self.table.delete(&any_place().key).await.unwrap();
         self.table
-            .create(&any_key(), NewRecord::new(payload, expires_at), now)
+            .create(&any_place().key, NewRecord::new(payload, expires_at), now)
             .await
             .unwrap();
     }
@@ -114,7 +114,7 @@ impl Site {
         let record = self.table.load(&key, self.clock.now()).await.unwrap()?;
         let data = self
             .codec()
-            .decode(&key, &record.payload.to_bytes().unwrap())
+            .decode(&Binding::new(key), &record.payload.to_bytes().unwrap())
             .unwrap();
         Some(String::from_utf8(data.to_json().to_vec()).unwrap())
     }
@@ -265,7 +265,7 @@ async fn what_only_python_can_hold_fails_the_request_and_is_left_alone() {
         ));
         let record = site
             .table
-            .load(&any_key(), site.clock.now())
+            .load(&any_place().key, site.clock.now())
             .await
             .unwrap()
             .unwrap();
@@ -296,7 +296,7 @@ async fn what_nobody_can_read_is_left_alone_and_the_visitor_starts_afresh() {
     );
     let record = site
         .table
-        .load(&any_key(), site.clock.now())
+        .load(&any_place().key, site.clock.now())
         .await
         .unwrap()
         .unwrap();
@@ -318,7 +318,7 @@ async fn every_save_moves_the_expiry_and_sends_the_cookie_as_in_django() {
     assert_eq!(max_age, Some(site.settings.cookie_age()));
     let record = site
         .table
-        .load(&any_key(), site.clock.now())
+        .load(&any_place().key, site.clock.now())
         .await
         .unwrap()
         .unwrap();
@@ -335,7 +335,7 @@ async fn every_save_moves_the_expiry_and_sends_the_cookie_as_in_django() {
     ));
     let record = site
         .table
-        .load(&any_key(), site.clock.now())
+        .load(&any_place().key, site.clock.now())
         .await
         .unwrap()
         .unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
-use session_core::codec::Codec;
+use session_core::codec::{Binding, Codec};
 use session_core::django::{DjangoCodec, DjangoSettings};
 use session_core::store::{StoreError, StoreKey, Timestamp};
 use session_core::{ManualClock, SessionData};
@@ -88,17 +88,17 @@ pub(crate) fn seconds(value: &Value) -> Duration {
     Duration::from_secs(value.as_u64().expect("an age is a number of seconds"))
 }
 
-/// A key to go with payloads, which are not bound to it.
-pub(crate) fn any_key() -> StoreKey {
-    StoreKey::parse("abcdefghijklmnopqrstuvwxyz012345").unwrap()
+/// A place to go with payloads, which are not bound to it.
+pub(crate) fn any_place() -> Binding {
+    Binding::new(StoreKey::parse("abcdefghijklmnopqrstuvwxyz012345").unwrap())
 }
 
 pub(crate) fn decode(codec: &DjangoCodec, text: &str) -> Result<SessionData, StoreError> {
-    codec.decode(&any_key(), &text.to_owned().into())
+    codec.decode(&any_place(), &text.to_owned().into())
 }
 
 pub(crate) fn encode(codec: &DjangoCodec, data: &SessionData) -> String {
-    let bytes = codec.encode(&any_key(), data).unwrap();
+    let bytes = codec.encode(&any_place(), data).unwrap();
     String::from_utf8(bytes.to_vec()).expect("what is written is ASCII")
 }
 

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use session_core::ManualClock;
-use session_core::codec::Codec;
+use session_core::codec::{Binding, Codec};
 use session_core::django::{
     DjangoCacheCodec, DjangoCodec, DjangoSettings, DjangoUser, ReadableIrrevocableCookies,
 };
@@ -27,7 +27,7 @@ pub(crate) struct Targets {
     codec: DjangoCodec,
     cache: DjangoCacheCodec,
     cookies: ReadableIrrevocableCookies,
-    key: StoreKey,
+    place: Binding,
 }
 
 impl Targets {
@@ -45,7 +45,7 @@ impl Targets {
             codec: codec(&settings),
             cache: DjangoCacheCodec::new(&settings),
             cookies: ReadableIrrevocableCookies::new(&settings),
-            key: StoreKey::parse("fuzz").expect("a key"),
+            place: Binding::new(StoreKey::parse("fuzz").expect("a key")),
             settings,
         }
     }
@@ -61,15 +61,15 @@ impl Targets {
             2 => &self.naive,
             _ => &self.cache,
         };
-        let Ok(data) = codec.decode(&self.key, &bytes.into()) else {
+        let Ok(data) = codec.decode(&self.place, &bytes.into()) else {
             return;
         };
-        let written = codec.encode(&self.key, &data);
+        let written = codec.encode(&self.place, &data);
         let written = written.expect("what was read can be written");
         assert!(written.is_ascii(), "Django reads each byte as a character");
-        let again = codec.decode(&self.key, &written);
+        let again = codec.decode(&self.place, &written);
         let again = again.expect("what was written can be read");
-        let written_again = codec.encode(&self.key, &again);
+        let written_again = codec.encode(&self.place, &again);
         assert_eq!(
             written_again.ok(),
             Some(written),

@@ -1,6 +1,9 @@
 //! Requests on sessions, without HTTP: what they store, what their clients are told, and how they get along.
 #![cfg(feature = "conformance")]
 
+#[cfg(feature = "sealed")]
+#[cfg(test)]
+mod at_rest;
 #[cfg(test)]
 mod expiry_laws;
 #[cfg(test)]

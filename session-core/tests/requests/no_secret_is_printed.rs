@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::{Site, keep_events_on};
-use session_core::codec::{Codec, JsonCodec};
+use session_core::codec::{Binding, Codec, JsonCodec};
 use session_core::conformance::{Call, Operation};
 use session_core::store::{
     Change, ExpiryChange, Label, NewRecord, Payload, SessionStore, StoreError, StoreKey, Version,
@@ -230,7 +230,7 @@ async fn provoke_everything(printed: &Printed) -> Vec<String> {
     );
     printed.error(
         &JsonCodec::default()
-            .decode(&store_key(&one), &payload.to_bytes().unwrap())
+            .decode(&Binding::new(store_key(&one)), &payload.to_bytes().unwrap())
             .unwrap_err(),
     );
     printed.error(&SessionError::from(StoreError::key_taken("a store")));

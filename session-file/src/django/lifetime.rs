@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use session_core::codec::Codec;
+use session_core::codec::{Binding, Codec};
 use session_core::django::{DjangoCodec, DjangoSettings};
 use session_core::store::{StoreError, StoreKey, Timestamp};
 use session_core::{Limits, SessionData};
@@ -68,7 +68,7 @@ impl LifetimeReader {
     ///
     /// What only Django can read is an error: it may be meant to live for long.
     pub(super) fn read(&self, key: &StoreKey, content: &Bytes) -> Result<Lifetime, StoreError> {
-        let own = match self.codec.decode(key, content) {
+        let own = match self.codec.decode(&Binding::new(key.clone()), content) {
             Ok(data) => own_lifetime(&data),
             Err(StoreError::Damaged { .. }) => None,
             Err(error) => return Err(error),
