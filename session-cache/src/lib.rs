@@ -18,6 +18,8 @@ pub use cache::{Cache, SharedCache};
 pub use cells::{CellCache, Cells, SharedCells};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryCache, MemoryCacheConfig};
+#[cfg(feature = "django")]
+pub use redis::{DjangoCacheConfig, DjangoCacheStore, DjangoCachedDb};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCache, RedisCacheConfig, RedisFinding, RedisStore, RedisSubject, Severity};
 pub use slot::{Entry, Lease, Slot};

@@ -3,6 +3,8 @@
 mod check;
 mod config;
 mod discovery;
+#[cfg(feature = "django")]
+mod django;
 mod error;
 mod link;
 mod owners;
@@ -28,6 +30,8 @@ use crate::store::CacheStore;
 
 pub use check::{RedisFinding, RedisSubject, Severity};
 pub use config::RedisCacheConfig;
+#[cfg(feature = "django")]
+pub use django::{DjangoCacheConfig, DjangoCacheStore, DjangoCachedDb};
 
 use error::{Failure, NAME};
 use link::{Again, Link};

@@ -244,6 +244,11 @@ impl RedisCacheConfig {
         Ok(cache)
     }
 
+    #[cfg(feature = "django")]
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) fn into_parts(self) -> (Topology, String, Duration, Duration) {
         let Self {
             topology,

@@ -31,6 +31,14 @@ script!(EXPIRE, "slot", "expire");
 script!(ROTATE, "slot", "change", "rotate");
 script!(END, "slot", "end");
 script!(INDEX, "slot", "index");
+#[cfg(feature = "django")]
+script!(DJANGO_LOAD, "django", "django_load");
+#[cfg(feature = "django")]
+script!(DJANGO_CREATE, "django", "django_create");
+#[cfg(feature = "django")]
+script!(DJANGO_CHANGE, "django", "django_change");
+#[cfg(feature = "django")]
+script!(DJANGO_TOUCH, "django", "django_touch");
 
 impl Script {
     fn new(text: &str) -> Self {
