@@ -8,9 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::runner::{fraction, random};
-use crate::store::DbStore;
 
-/// The task of [`DbStore::spawn_clear_expired`]. Dropping it ends the task, and so does [`stop`](Self::stop), which waits
+/// The task of [`DbStore::spawn_clear_expired`](crate::DbStore::spawn_clear_expired). Dropping it ends the task, and so does [`stop`](Self::stop), which waits
 /// until it has ended. A batch that the database is removing at that moment is removed to its end; the rest waits for the
 /// next run.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub struct ClearExpiredTask {
 }
 
 impl ClearExpiredTask {
-    pub(crate) fn spawn(store: DbStore, every: Duration) -> Self {
+    pub(crate) fn spawn(store: impl SessionStore, every: Duration) -> Self {
         let task = async move { clear_now_and_then(&store, every).await };
         Self {
             task: tokio::spawn(task),
@@ -44,7 +43,7 @@ impl Drop for ClearExpiredTask {
     }
 }
 
-async fn clear_now_and_then(store: &DbStore, every: Duration) {
+async fn clear_now_and_then(store: &impl SessionStore, every: Duration) {
     let mut wait = first_wait(every, random());
     loop {
         sleep(wait).await;

@@ -11,7 +11,7 @@ use crate::dialect::{Dialect, Row, Value};
 use crate::error::{DamagedColumn, Failure};
 
 /// The largest payload: far above the policy's own limit (1 MiB), and one that no server and no driver chokes on.
-const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
 /// The longest owner and label; the session API allows no longer ones.
 const TEXT_BYTES_MAX: usize = 256;
@@ -67,7 +67,7 @@ impl<D: Dialect> Rest<D> {
     }
 }
 
-const fn fits<D: Dialect>(bytes: usize, bytes_max: usize) -> Result<(), StoreError> {
+pub(crate) const fn fits<D: Dialect>(bytes: usize, bytes_max: usize) -> Result<(), StoreError> {
     if bytes > bytes_max {
         return Err(StoreError::too_large(D::STORE, bytes, bytes_max));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::dialect;
 use crate::error::{Error, Failure};
-use crate::schema::TableName;
+use crate::schema::{TableName, Whose};
 use crate::store::DbStore;
 
 /// A pool of sqlx, of one of the databases that this build knows.
@@ -85,7 +85,7 @@ pub enum SyncPolicy {
 /// ```
 #[derive(Debug, Clone)]
 pub struct DbStoreConfig {
-    table: TableName,
+    table: Option<TableName>,
     timeout: Duration,
     sync: SyncPolicy,
     connections_max: Option<u32>,
@@ -110,7 +110,7 @@ impl DbStoreConfig {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            table: TableName::default(),
+            table: None,
             timeout: Duration::from_secs(5),
             sync: SyncPolicy::default(),
             connections_max: None,
@@ -118,10 +118,10 @@ impl DbStoreConfig {
         }
     }
 
-    /// The table that sessions are kept in. `web_sessions` by default.
+    /// The table that sessions are kept in. `web_sessions` by default, and `django_session` beside Django.
     #[must_use]
     pub fn with_table(mut self, table: TableName) -> Self {
-        self.table = table;
+        self.table = Some(table);
         self
     }
 
@@ -174,17 +174,33 @@ impl DbStoreConfig {
     ///
     /// Connections that were opened are closed. A SQLite file may have been made, without a table.
     pub async fn connect(self, url: &str) -> Result<DbStore, Error> {
-        let scheme = url.split(':').next().unwrap_or_default();
-        let pool: DbPool = match scheme {
-            #[cfg(feature = "sqlite")]
-            "sqlite" => dialect::Sqlite::connect(url, &self).await?.into(),
-            #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => dialect::Postgres::connect(url, &self).await?.into(),
-            #[cfg(feature = "mysql")]
-            "mysql" | "mariadb" => dialect::MySql::connect(url, &self).await?.into(),
-            _ => return Err(unknown(scheme)),
-        };
+        let pool = self.pool(url, Whose::Ours).await?;
         Ok(DbStore::of(pool, self))
+    }
+
+    /// A pool of its own, for a table of this kind.
+    pub(crate) async fn pool(
+        &self,
+        url: &str,
+        #[cfg_attr(
+            not(feature = "sqlite"),
+            expect(
+                unused_variables,
+                reason = "only SQLite's file is set up by who opens it"
+            )
+        )]
+        whose: Whose,
+    ) -> Result<DbPool, Error> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        Ok(match scheme {
+            #[cfg(feature = "sqlite")]
+            "sqlite" => dialect::Sqlite::connect(url, self, whose).await?.into(),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => dialect::Postgres::connect(url, self).await?.into(),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => dialect::MySql::connect(url, self).await?.into(),
+            _ => return Err(unknown(scheme)),
+        })
     }
 
     #[cfg(feature = "sqlite")]
@@ -215,16 +231,16 @@ impl DbStoreConfig {
             .test_before_acquire(false)
     }
 
-    pub(crate) fn for_table(self) -> ForTable {
+    pub(crate) fn for_table(self, whose: Whose) -> ForTable {
         let Self {
-            table: name,
+            table,
             timeout,
             creates_schema,
             sync: _,
             connections_max: _,
         } = self;
         ForTable {
-            name,
+            name: table.unwrap_or_else(|| TableName::of(whose)),
             timeout,
             creates_schema,
         }

@@ -24,7 +24,7 @@ pub(crate) use sqlite::Sqlite;
 
 use crate::error::Verdict;
 use crate::quiet::Quiet;
-use crate::schema::TableName;
+use crate::schema::{Columns, Shape, TableName, Whose};
 
 /// A driver's connection.
 pub(crate) type Connection<D> = <<D as Dialect>::Driver as Database>::Connection;
@@ -41,6 +41,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     const DATABASE: &'static str;
     /// Quotes a name in SQL.
     const QUOTE: char;
+    /// The columns of our own table.
+    const COLUMNS: Columns;
     /// The text that makes the table.
     const MIGRATION: &'static str;
     /// Whether a connection whose statement was given up can still be used: one inside the process can, one on a network is
@@ -81,12 +83,14 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     fn inspect_table(
         connection: &mut Connection<Self>,
         table: &TableName,
+        shape: &Shape,
     ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send;
 
     /// What is wrong with the server's and the connection's settings, and with what the role may do.
     fn inspect_settings(
         connection: &mut Connection<Self>,
         table: &TableName,
+        whose: Whose,
     ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send;
 
     /// The statement as one text with its values in it, if it can't be prepared.
@@ -165,7 +169,7 @@ pub(crate) enum Gives {
 }
 
 impl Statement {
-    fn reading(sql: String) -> Self {
+    pub(crate) fn reading(sql: String) -> Self {
         Self {
             sql: Arc::from(sql),
             gives: Gives::Rows,
@@ -175,7 +179,7 @@ impl Statement {
         }
     }
 
-    fn writing(sql: String) -> Self {
+    pub(crate) fn writing(sql: String) -> Self {
         Self {
             sql: Arc::from(sql),
             gives: Gives::Count,
@@ -185,7 +189,7 @@ impl Statement {
         }
     }
 
-    fn repeatable(self) -> Self {
+    pub(crate) fn repeatable(self) -> Self {
         Self {
             is_repeatable: true,
             ..self
@@ -218,6 +222,14 @@ impl fmt::Debug for Call {
         f.debug_struct("Call")
             .field("statement", &self.statement)
             .finish_non_exhaustive()
+    }
+}
+
+/// A statement with as many values as there are.
+pub(crate) fn call(statement: &Statement, values: Vec<Value>) -> Call {
+    Call {
+        statement: statement.clone(),
+        values,
     }
 }
 
@@ -402,19 +414,24 @@ impl Statements {
 impl Words {
     /// Writes the parameters as the database wants them.
     fn parameters(&self, sql: &str) -> String {
-        if !self.number_parameters {
-            return sql.to_owned();
+        match self.number_parameters {
+            true => numbered(sql),
+            false => sql.to_owned(),
         }
-        let mut numbered = String::with_capacity(sql.len() + 16);
-        for (number, part) in sql.split('?').enumerate() {
-            if number > 0 {
-                numbered.push('$');
-                numbered.push_str(&number.to_string());
-            }
-            numbered.push_str(part);
-        }
-        numbered
     }
+}
+
+/// Numbers the parameters, from `?` to `$1`.
+pub(crate) fn numbered(sql: &str) -> String {
+    let mut numbered = String::with_capacity(sql.len() + 16);
+    for (number, part) in sql.split('?').enumerate() {
+        if number > 0 {
+            numbered.push('$');
+            numbered.push_str(&number.to_string());
+        }
+        numbered.push_str(part);
+    }
+    numbered
 }
 
 /// `INSERT` of a whole record, and the part of `ON CONFLICT` that replaces an expired one.
@@ -507,11 +524,6 @@ mod tests {
 
     #[test]
     fn parameters_are_numbered_in_their_order() {
-        let words = Words {
-            greatest: "",
-            least: "",
-            number_parameters: true,
-        };
-        assert_eq!(words.parameters("a = ? AND b = ?"), "a = $1 AND b = $2");
+        assert_eq!(numbered("a = ? AND b = ?"), "a = $1 AND b = $2");
     }
 }

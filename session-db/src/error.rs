@@ -6,6 +6,7 @@ use std::fmt;
 use session_core::store::{BoxError, StoreError};
 
 use crate::dialect::Dialect;
+use crate::schema::Whose;
 
 /// Why a store could not be connected, migrated or checked.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,10 @@ pub(crate) enum Kind {
     Unrepresentable,
     /// Not set up; the advice says what to do.
     NotSetUp,
+    /// There is no such table. What to do depends on [whose](Whose) it is.
+    NoTable,
+    /// A table of other columns or constraints than it must have. The same.
+    OtherTable,
     /// Anything else.
     Other,
 }
@@ -97,6 +102,16 @@ impl Verdict {
     pub(crate) const fn new(kind: Kind, advice: &'static str) -> Self {
         Self { kind, advice }
     }
+
+    pub(crate) const NO_TABLE: Self = Self::new(Kind::NoTable, Whose::Ours.missing());
+    pub(crate) const OTHER_COLUMNS: Self = Self::new(
+        Kind::OtherTable,
+        "the table has other columns than migrate() makes; run check() to see which",
+    );
+    pub(crate) const OTHER_CONSTRAINT: Self = Self::new(
+        Kind::OtherTable,
+        "the table has a constraint that a session breaks; give sessions a table of their own",
+    );
 }
 
 /// A driver's error without its text: PostgreSQL's and MySQL's quote rows.
@@ -170,12 +185,20 @@ impl Failure {
             | Driver::Decode(_)
             | Driver::ColumnNotFound(_)
             | Driver::ColumnIndexOutOfBounds { .. }
-            | Driver::TypeNotFound { .. } => sorted(
-                Kind::NotSetUp,
-                "the table has other columns than migrate() makes; run check() to see which",
-            ),
+            | Driver::TypeNotFound { .. } => {
+                let Verdict { kind, advice } = Verdict::OTHER_COLUMNS;
+                sorted(kind, advice)
+            }
             _ => sorted(Kind::Other, "the driver failed"),
         }
+    }
+
+    /// With the advice for a table of this kind.
+    pub(crate) fn about(mut self, whose: Whose) -> Self {
+        if let Some(advice) = whose.advice(self.kind) {
+            self.advice = Cow::Borrowed(advice);
+        }
+        self
     }
 
     pub(crate) const fn is_lost(&self) -> bool {
@@ -194,7 +217,7 @@ impl Failure {
             }
             Kind::Duplicate => StoreError::key_taken(D::STORE),
             Kind::Unrepresentable => StoreError::unrepresentable(D::STORE, self),
-            Kind::NotSetUp => {
+            Kind::NotSetUp | Kind::NoTable | Kind::OtherTable => {
                 let advice = self.advice.clone();
                 StoreError::misconfigured(D::STORE, advice, Some(Box::new(self)))
             }

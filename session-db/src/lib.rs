@@ -11,14 +11,19 @@ mod quiet;
 mod dialect;
 mod columns;
 mod runner;
+mod query;
 mod versions;
 mod table;
 mod store;
 mod cleaner;
 mod config;
+#[cfg(feature = "django")]
+mod django;
 
 pub use cleaner::ClearExpiredTask;
 pub use config::{DbPool, DbStoreConfig, SyncPolicy};
+#[cfg(feature = "django")]
+pub use django::DjangoDbStore;
 pub use error::Error;
 #[cfg(feature = "mysql")]
 pub use schema::MIGRATION_MYSQL;

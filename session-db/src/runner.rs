@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::dialect::{Answer, Call, Connection, Dialect, Row};
 use crate::error::{Failure, Kind};
+use crate::schema::Whose;
 
 /// How often a statement that the database undid is sent. Deadlocks and serialization errors are won by somebody each time,
 /// so that few tries do; the deadline ends them in any case.
@@ -25,17 +26,19 @@ const WARY_FOR: Duration = Duration::from_secs(60);
 /// Lends connections to statements.
 pub(crate) struct Runner<D: Dialect> {
     pub(crate) pool: Pool<D::Driver>,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
+    whose: Whose,
     /// One writer at a time, where the database has only one.
     writers: Option<Writers>,
     wariness: Wariness,
 }
 
 impl<D: Dialect> Runner<D> {
-    pub(crate) fn new(pool: Pool<D::Driver>, timeout: Duration) -> Self {
+    pub(crate) fn new(pool: Pool<D::Driver>, timeout: Duration, whose: Whose) -> Self {
         Self {
             pool,
             timeout,
+            whose,
             writers: D::HAS_ONE_WRITER.then(Writers::new),
             wariness: Wariness::new(),
         }
@@ -75,7 +78,7 @@ impl<D: Dialect> Runner<D> {
                 }
                 // It may have happened.
                 Kind::Lost if call.statement.is_repeatable && !was_lost => was_lost = true,
-                _ => return Err(failure),
+                _ => return Err(failure.about(self.whose)),
             }
         }
     }

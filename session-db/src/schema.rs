@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// What [`DbStore::migrate`](crate::DbStore::migrate) runs on SQLite, for a table named `web_sessions`: for people who run
 /// their own migrations. [`DbStore::migration_sql`](crate::DbStore::migration_sql) gives it for a table of another name.
@@ -82,6 +82,18 @@ impl TableName {
         &self.name
     }
 
+    /// Where sessions are, unless somebody says otherwise.
+    pub(crate) fn of(whose: Whose) -> Self {
+        match whose {
+            Whose::Ours => Self::default(),
+            #[cfg(feature = "django")]
+            Whose::Djangos => Self {
+                schema: None,
+                name: Arc::from("django_session"),
+            },
+        }
+    }
+
     /// The name as it is written in SQL.
     pub(crate) fn quoted(&self, quote: char) -> String {
         match &self.schema {
@@ -136,56 +148,118 @@ impl fmt::Display for TableName {
     }
 }
 
+/// Whose table it is, and with that who makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Ours,
+    #[cfg(feature = "django")]
+    Djangos,
+}
+
+impl Whose {
+    /// What is said of a table that is not there.
+    pub(crate) const fn missing(self) -> &'static str {
+        match self {
+            Self::Ours => "the table does not exist: run migrate(), or the migration's text",
+            #[cfg(feature = "django")]
+            Self::Djangos => {
+                "the table does not exist: let Django make it (`manage.py migrate`), and look at the database's name"
+            }
+        }
+    }
+
+    /// What to do about a failure, where that depends on whose the table is.
+    pub(crate) const fn advice(self, kind: Kind) -> Option<&'static str> {
+        match (self, kind) {
+            #[cfg(feature = "django")]
+            (Self::Djangos, Kind::NoTable) => Some(self.missing()),
+            #[cfg(feature = "django")]
+            (Self::Djangos, Kind::OtherTable) => Some(
+                "the table has other columns or constraints than Django's own table of sessions; run check() to see which",
+            ),
+            _ => None,
+        }
+    }
+
+    const fn column_missing(self) -> &'static str {
+        match self {
+            Self::Ours => {
+                "the table is another's, or of another version; give sessions a table of their own"
+            }
+            #[cfg(feature = "django")]
+            Self::Djangos => "the table is not Django's table of sessions; look at its name",
+        }
+    }
+
+    const fn index_missing(self) -> &'static str {
+        match self {
+            Self::Ours => "run migrate(), or the migration's text",
+            #[cfg(feature = "django")]
+            Self::Djangos => "Django's own migration makes it",
+        }
+    }
+}
+
+/// Columns and their types.
+pub(crate) type Columns = &'static [(&'static str, &'static str)];
+
+/// What a table must look like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) whose: Whose,
+    pub(crate) columns: Columns,
+    /// The indexes besides the primary key, by their first column, with what needs them.
+    pub(crate) indexes: &'static [(&'static str, &'static str)],
+}
+
+impl Shape {
+    pub(crate) const fn ours(columns: Columns) -> Self {
+        Self {
+            whose: Whose::Ours,
+            columns,
+            indexes: &[
+                ("expires_at", "clear_expired"),
+                ("owner", "the look-up of an owner's sessions"),
+            ],
+        }
+    }
+
+    /// Compares the columns that are there with those that must be.
+    pub(crate) fn column_findings(&self, found: &[Column], findings: &mut Vec<String>) {
+        for (name, kind) in self.columns {
+            match found.iter().find(|column| column.name == *name) {
+                None => findings.push(format!(
+                    "the column {name} ({kind}) is missing: {}",
+                    self.whose.column_missing()
+                )),
+                Some(column) if column.kind != *kind => findings.push(format!(
+                    "the column {name} is {}, and must be {kind}: change its type",
+                    column.kind
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Compares the leading columns of the indexes that are there with those that must be.
+    pub(crate) fn index_findings(&self, found: &[String], findings: &mut Vec<String>) {
+        for (column, purpose) in self.indexes {
+            if !found.iter().any(|leading| leading == column) {
+                findings.push(format!(
+                    "an index that begins with {column} is missing, which {purpose} needs: {}",
+                    self.whose.index_missing()
+                ));
+            }
+        }
+    }
+}
+
 /// What a column is, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) kind: String,
 }
-
-/// Compares the columns that are there with those that must be.
-pub(crate) fn column_findings(
-    found: &[Column],
-    expected: &[(&str, &str)],
-    findings: &mut Vec<String>,
-) {
-    for (name, kind) in expected {
-        match found.iter().find(|column| column.name == *name) {
-            None => findings.push(format!(
-                "the column {name} ({kind}) is missing: the table is another's, or of another version; give sessions a table of their own"
-            )),
-            Some(column) if column.kind != *kind => findings.push(format!(
-                "the column {name} is {}, and must be {kind}: change its type",
-                column.kind
-            )),
-            Some(_) => {}
-        }
-    }
-}
-
-/// Compares the leading columns of the indexes that are there with those that must be.
-pub(crate) fn index_findings(
-    found: &[String],
-    expected: &[(&str, &str)],
-    findings: &mut Vec<String>,
-) {
-    for (column, purpose) in expected {
-        if !found.iter().any(|leading| leading == column) {
-            findings.push(format!(
-                "an index that begins with {column} is missing, which {purpose} needs: run migrate(), or the migration's text"
-            ));
-        }
-    }
-}
-
-/// The indexes besides the primary key.
-pub(crate) const INDEXES: &[(&str, &str)] = &[
-    ("expires_at", "clear_expired"),
-    ("owner", "the look-up of an owner's sessions"),
-];
-
-/// What is said of a table that is not there.
-pub(crate) const MISSING: &str = "the table does not exist: run migrate(), or the migration's text";
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,7 @@
 //! What each operation of the contract asks the database, written once for all of them.
 
-mod clear;
+pub(crate) mod clear;
 mod setup;
-
-use std::time::Duration;
 
 use session_core::Owner;
 use session_core::store::{
@@ -15,24 +13,16 @@ use tokio::time::Instant;
 
 use crate::columns::{Rest, changed, counter, damaged, failed, number, record};
 use crate::config::{DbStoreConfig, ForTable};
-use crate::dialect::{Call, Dialect, Row, Statement, Statements, Value};
-use crate::error::{Failure, Kind};
+use crate::dialect::{Call, Dialect, Statements, Value, call};
 use crate::runner::Runner;
-use crate::schema::TableName;
+use crate::schema::{TableName, Whose};
 use crate::versions::VersionStarts;
-
-/// What a statement needs besides its payload, generously.
-const STATEMENT_BYTES_BESIDES: usize = 4_096;
-
-/// A payload below this is never the reason why a server hangs up: no server is set to take less in one piece.
-const PAYLOAD_BYTES_SURELY_TAKEN: usize = 512 << 10;
 
 /// A table of sessions.
 #[derive(Debug)]
 pub(crate) struct Table<D: Dialect> {
     pub(crate) runner: Runner<D>,
     pub(crate) name: TableName,
-    timeout: Duration,
     creates_schema: bool,
     statements: Statements,
     starts: VersionStarts,
@@ -44,17 +34,16 @@ impl<D: Dialect> Table<D> {
             name,
             timeout,
             creates_schema,
-        } = config.for_table();
+        } = config.for_table(Whose::Ours);
         let statements = D::statements(&name);
         let statements = match D::keeps_statements(&pool) {
             true => statements,
             false => statements.unprepared(),
         };
         Self {
-            runner: Runner::new(pool, timeout),
+            runner: Runner::new(pool, timeout, Whose::Ours),
             statements,
             name,
-            timeout,
             creates_schema,
             starts: VersionStarts::new(),
         }
@@ -67,7 +56,7 @@ impl<D: Dialect> Table<D> {
     ) -> Result<Option<Record>, StoreError> {
         const OPERATION: &str = "load";
         let call = self.statements.load.with([key.into(), now.into()]);
-        let rows = self.rows(OPERATION, call).await?;
+        let rows = self.runner.rows(OPERATION, call).await?;
         rows.first().map(|row| record::<D>(row, 0)).transpose()
     }
 
@@ -96,7 +85,10 @@ impl<D: Dialect> Table<D> {
         let Some(replace) = &self.statements.replace else {
             values.push(now.into());
             let call = call(&self.statements.create, values);
-            let written = self.write(OPERATION, call, rest.bytes, deadline).await?;
+            let written = self
+                .runner
+                .write(OPERATION, call, rest.bytes, deadline)
+                .await?;
             return if written {
                 Ok(counter(version))
             } else {
@@ -111,10 +103,12 @@ impl<D: Dialect> Table<D> {
         // replaced.
         for _ in 0..2 {
             let inserted = self
+                .runner
                 .write_unless_taken(OPERATION, insert.clone(), rest.bytes, deadline)
                 .await?;
             if inserted.is_some()
                 || self
+                    .runner
                     .write(OPERATION, replace.clone(), rest.bytes, deadline)
                     .await?
             {
@@ -152,7 +146,7 @@ impl<D: Dialect> Table<D> {
             values.extend(current.clone());
             values.push(owner);
             let call = call(statement, values);
-            if self.write(OPERATION, call, bytes, deadline).await? {
+            if self.runner.write(OPERATION, call, bytes, deadline).await? {
                 return Ok(Saved::Stored(counter(version)));
             }
         }
@@ -160,7 +154,7 @@ impl<D: Dialect> Table<D> {
         values.extend(rest.values());
         values.extend(current);
         let call = call(&self.statements.save, values);
-        if self.write(OPERATION, call, bytes, deadline).await? {
+        if self.runner.write(OPERATION, call, bytes, deadline).await? {
             Ok(Saved::Stored(counter(version)))
         } else {
             self.refused(OPERATION, key, now, deadline).await
@@ -189,6 +183,7 @@ impl<D: Dialect> Table<D> {
         values.extend([from.into(), expected.into(), now.into()]);
         let call = call(&self.statements.rotate, values);
         match self
+            .runner
             .write_unless_taken(OPERATION, call.clone(), bytes, deadline)
             .await?
         {
@@ -198,8 +193,8 @@ impl<D: Dialect> Table<D> {
         }
         // What has expired does not exist, and may go.
         let expired = self.statements.delete_expired.with([to.into(), now.into()]);
-        self.write(OPERATION, expired, 0, deadline).await?;
-        if self.write(OPERATION, call, bytes, deadline).await? {
+        self.runner.write(OPERATION, expired, 0, deadline).await?;
+        if self.runner.write(OPERATION, call, bytes, deadline).await? {
             Ok(Saved::Stored(counter(version)))
         } else {
             self.refused(OPERATION, from, now, deadline).await
@@ -209,7 +204,7 @@ impl<D: Dialect> Table<D> {
     pub(crate) async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
         let call = self.statements.delete.with([key.into()]);
         let deadline = self.runner.deadline();
-        self.write("delete", call, 0, deadline).await
+        self.runner.write("delete", call, 0, deadline).await
     }
 
     pub(crate) async fn touch(
@@ -223,7 +218,7 @@ impl<D: Dialect> Table<D> {
         let values = [expires_at.into(), key.into(), now.into(), expires_at.into()];
         let call = self.statements.touch.with(values);
         // Nothing was moved: the record is gone, or lives that long already.
-        Ok(self.write(OPERATION, call, 0, deadline).await?
+        Ok(self.runner.write(OPERATION, call, 0, deadline).await?
             || self.is_live(OPERATION, key, now, deadline).await?)
     }
 
@@ -253,9 +248,7 @@ impl<D: Dialect> Table<D> {
             EndScope::All => self.statements.end_all.with([owner]),
             _ => return Err(StoreError::unsupported(D::STORE, OPERATION)),
         };
-        let answer = self.runner.run(call, self.runner.deadline()).await;
-        let answer = answer.map_err(|failure| failure.into_store_error::<D>(OPERATION))?;
-        Ok(answer.affected)
+        self.runner.count(OPERATION, call).await
     }
 
     pub(crate) async fn page(&self, page: Page) -> Result<Vec<(StoreKey, Record)>, StoreError> {
@@ -288,83 +281,7 @@ impl<D: Dialect> Table<D> {
         deadline: Instant,
     ) -> Result<bool, StoreError> {
         let call = self.statements.is_live.with([key.into(), now.into()]);
-        let answer = self.runner.run(call, deadline).await;
-        let answer = answer.map_err(|failure| failure.into_store_error::<D>(operation))?;
-        Ok(!answer.rows.is_empty())
-    }
-
-    /// Whether a row was written.
-    async fn write(
-        &self,
-        operation: &'static str,
-        call: Call,
-        payload_bytes: usize,
-        deadline: Instant,
-    ) -> Result<bool, StoreError> {
-        let written = self
-            .write_unless_taken(operation, call, payload_bytes, deadline)
-            .await?;
-        written.ok_or_else(|| StoreError::key_taken(D::STORE))
-    }
-
-    /// Whether a row was written, or `None` if its key was taken.
-    async fn write_unless_taken(
-        &self,
-        operation: &'static str,
-        call: Call,
-        payload_bytes: usize,
-        deadline: Instant,
-    ) -> Result<Option<bool>, StoreError> {
-        match self.runner.run(call, deadline).await {
-            Ok(answer) => Ok(Some(answer.affected > 0)),
-            Err(failure) if failure.kind == Kind::Duplicate => Ok(None),
-            Err(failure) => Err(self
-                .unless_too_large(failure, payload_bytes, deadline)
-                .await
-                .unwrap_or_else(|failure| failure.into_store_error::<D>(operation))),
-        }
-    }
-
-    /// The error for a payload that the server does not take. It may say so, or hang up on the one who sends too much.
-    async fn unless_too_large(
-        &self,
-        failure: Failure,
-        payload_bytes: usize,
-        deadline: Instant,
-    ) -> Result<StoreError, Failure> {
-        let may_be_the_size = failure.kind == Kind::TooLarge
-            || (failure.is_lost() && payload_bytes > PAYLOAD_BYTES_SURELY_TAKEN);
-        if !may_be_the_size {
-            return Err(failure);
-        }
-        let limit = match self.runner.acquire(deadline).await {
-            Ok(mut lent) => {
-                let limit = match lent.connection() {
-                    Ok(connection) => D::statement_bytes_max(connection).await.ok().flatten(),
-                    Err(_given_back) => None,
-                };
-                lent.give_back();
-                limit
-            }
-            Err(_unreachable) => None,
-        };
-        match limit.map(|limit| limit.saturating_sub(STATEMENT_BYTES_BESIDES)) {
-            Some(limit) if payload_bytes > limit => {
-                Ok(StoreError::too_large(D::STORE, payload_bytes, limit))
-            }
-            None if failure.kind == Kind::TooLarge => Ok(StoreError::too_large(
-                D::STORE,
-                payload_bytes,
-                payload_bytes.saturating_sub(1),
-            )),
-            _ => Err(failure),
-        }
-    }
-
-    async fn rows(&self, operation: &'static str, call: Call) -> Result<Vec<Row<D>>, StoreError> {
-        let answer = self.runner.run(call, self.runner.deadline()).await;
-        let answer = answer.map_err(|failure| failure.into_store_error::<D>(operation))?;
-        Ok(answer.rows)
+        self.runner.finds(operation, call, deadline).await
     }
 
     async fn records(
@@ -372,7 +289,7 @@ impl<D: Dialect> Table<D> {
         operation: &'static str,
         call: Call,
     ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
-        let rows = self.rows(operation, call).await?;
+        let rows = self.runner.rows(operation, call).await?;
         rows.iter()
             .map(|row| {
                 let key = D::text(row, 0).map_err(|error| failed::<D>(operation, error))?;
@@ -380,13 +297,6 @@ impl<D: Dialect> Table<D> {
                 Ok((key, record::<D>(row, 1)?))
             })
             .collect()
-    }
-}
-
-fn call(statement: &Statement, values: Vec<Value>) -> Call {
-    Call {
-        statement: statement.clone(),
-        values,
     }
 }
 

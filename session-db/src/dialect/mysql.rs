@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::{DbStoreConfig, URL_ADVICE, not_connected};
 use crate::error::{Error, Failure, Kind, Verdict};
-use crate::schema::{self, Column, TableName, column_findings, index_findings};
+use crate::schema::{self, Column, Columns, Shape, TableName, Whose};
 
 #[derive(Debug)]
 pub(crate) struct MySql;
@@ -29,6 +29,15 @@ impl Dialect for MySql {
     const STORE: &'static str = "the MySQL store";
     const DATABASE: &'static str = "MariaDB/MySQL";
     const QUOTE: char = '`';
+    const COLUMNS: Columns = &[
+        ("session_key", "varchar"),
+        ("version", "bigint"),
+        ("expires_at", "bigint"),
+        ("created_at", "bigint"),
+        ("owner", "varbinary"),
+        ("label", "varbinary"),
+        ("payload", "longblob"),
+    ];
     const MIGRATION: &'static str = schema::MIGRATION_MYSQL;
     const SURVIVES_ABANDONMENT: bool = false;
     const HAS_ONE_WRITER: bool = false;
@@ -103,6 +112,7 @@ impl Dialect for MySql {
     async fn inspect_table(
         connection: &mut Connection<Self>,
         table: &TableName,
+        shape: &Shape,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
         let columns = sqlx::query(
@@ -117,7 +127,8 @@ impl Dialect for MySql {
             let name: String = row.try_get(0)?;
             let kind: String = row.try_get(1)?;
             let collation: Option<String> = row.try_get(2)?;
-            if name == "session_key" && collation.as_deref() != Some("ascii_bin") {
+            let must_compare_bytes = name == "session_key" && shape.whose == Whose::Ours;
+            if must_compare_bytes && collation.as_deref() != Some("ascii_bin") {
                 findings.push(
                     "the column session_key does not compare bytes, which makes it slow: give it CHARACTER SET ascii COLLATE ascii_bin"
                         .to_owned(),
@@ -129,7 +140,7 @@ impl Dialect for MySql {
             });
         }
         let Some(row) = columns.first() else {
-            return Ok(vec![schema::MISSING.to_owned()]);
+            return Ok(vec![shape.whose.missing().to_owned()]);
         };
         let engine: Option<String> = row.try_get(3)?;
         if !engine.is_some_and(|engine| engine.eq_ignore_ascii_case("InnoDB")) {
@@ -138,7 +149,7 @@ impl Dialect for MySql {
                     .to_owned(),
             );
         }
-        column_findings(&found, COLUMNS, &mut findings);
+        shape.column_findings(&found, &mut findings);
         let leading = sqlx::query(
             "SELECT CAST(COLUMN_NAME AS CHAR), CAST(INDEX_NAME AS CHAR) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND SEQ_IN_INDEX = 1",
         )
@@ -156,13 +167,14 @@ impl Dialect for MySql {
         if !has_key {
             findings.push("session_key is not the primary key: make it so".to_owned());
         }
-        index_findings(&indexes, schema::INDEXES, &mut findings);
+        shape.index_findings(&indexes, &mut findings);
         Ok(findings)
     }
 
     async fn inspect_settings(
         connection: &mut Connection<Self>,
         _table: &TableName,
+        _whose: Whose,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
         // MariaDB before 11.1 has the one name of the isolation level, MySQL the other.
@@ -200,16 +212,6 @@ impl Dialect for MySql {
     speak!(sqlx::MySql, text: |text| text.map(str::as_bytes));
 }
 
-const COLUMNS: &[(&str, &str)] = &[
-    ("session_key", "varchar"),
-    ("version", "bigint"),
-    ("expires_at", "bigint"),
-    ("created_at", "bigint"),
-    ("owner", "varbinary"),
-    ("label", "varbinary"),
-    ("payload", "longblob"),
-];
-
 /// What an error's number means (https://mariadb.com/kb/en/mariadb-error-code-reference/ and
 /// https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html).
 fn verdict(number: u16, state: &str) -> Verdict {
@@ -244,11 +246,8 @@ fn verdict(number: u16, state: &str) -> Verdict {
             Kind::Unavailable,
             "the server is short of disk or memory; see its log",
         ),
-        1146 | 1049 | 1051 => Verdict::new(Kind::NotSetUp, schema::MISSING),
-        1054 | 1366 | 1406 => Verdict::new(
-            Kind::NotSetUp,
-            "the table has other columns than migrate() makes; run check() to see which",
-        ),
+        1146 | 1049 | 1051 => Verdict::NO_TABLE,
+        1054 | 1366 | 1406 => Verdict::OTHER_COLUMNS,
         1142..=1143 | 1227 | 1370 => Verdict::new(
             Kind::NotSetUp,
             "the user may not do this: GRANT SELECT, INSERT, UPDATE, DELETE on the table for running, and CREATE for migrating",
@@ -267,10 +266,7 @@ fn verdict(number: u16, state: &str) -> Verdict {
             Kind::Undone,
             "others wrote the same rows at the same moment, at every try",
         ),
-        _ if state.starts_with("23") => Verdict::new(
-            Kind::NotSetUp,
-            "the table has a constraint that a session breaks; give sessions a table of their own",
-        ),
+        _ if state.starts_with("23") => Verdict::OTHER_CONSTRAINT,
         _ => Verdict::new(
             Kind::Other,
             "see https://mariadb.com/kb/en/mariadb-error-code-reference/ for the code",

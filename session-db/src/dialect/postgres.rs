@@ -13,7 +13,7 @@ use super::{
 };
 use crate::config::{DbStoreConfig, URL_ADVICE, not_connected};
 use crate::error::{Error, Failure, Kind, Verdict};
-use crate::schema::{self, Column, TableName, column_findings, index_findings};
+use crate::schema::{self, Column, Columns, Shape, TableName, Whose};
 
 #[derive(Debug)]
 pub(crate) struct Postgres;
@@ -30,6 +30,15 @@ impl Dialect for Postgres {
     const STORE: &'static str = "the PostgreSQL store";
     const DATABASE: &'static str = "PostgreSQL";
     const QUOTE: char = '"';
+    const COLUMNS: Columns = &[
+        ("session_key", "character varying(40)"),
+        ("version", "bigint"),
+        ("expires_at", "bigint"),
+        ("created_at", "bigint"),
+        ("owner", "text"),
+        ("label", "text"),
+        ("payload", "bytea"),
+    ];
     const MIGRATION: &'static str = schema::MIGRATION_POSTGRES;
     const SURVIVES_ABANDONMENT: bool = false;
     const HAS_ONE_WRITER: bool = false;
@@ -97,6 +106,7 @@ impl Dialect for Postgres {
     async fn inspect_table(
         connection: &mut Connection<Self>,
         table: &TableName,
+        shape: &Shape,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
         let name = table.quoted(Self::QUOTE);
@@ -117,9 +127,9 @@ impl Dialect for Postgres {
             })
             .collect::<Result<_, sqlx::Error>>()?;
         if columns.is_empty() {
-            return Ok(vec![schema::MISSING.to_owned()]);
+            return Ok(vec![shape.whose.missing().to_owned()]);
         }
-        column_findings(&columns, COLUMNS, &mut findings);
+        shape.column_findings(&columns, &mut findings);
         // The first column of every index that a look-up can use.
         let leading = simple(
             connection,
@@ -138,13 +148,14 @@ impl Dialect for Postgres {
         if !has_key {
             findings.push("session_key is not the primary key: make it so".to_owned());
         }
-        index_findings(&indexes, schema::INDEXES, &mut findings);
+        shape.index_findings(&indexes, &mut findings);
         Ok(findings)
     }
 
     async fn inspect_settings(
         connection: &mut Connection<Self>,
         table: &TableName,
+        _whose: Whose,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
         let name = table.quoted(Self::QUOTE);
@@ -188,16 +199,6 @@ impl Dialect for Postgres {
 
     speak!(sqlx::Postgres, text: |text| text);
 }
-
-const COLUMNS: &[(&str, &str)] = &[
-    ("session_key", "character varying(40)"),
-    ("version", "bigint"),
-    ("expires_at", "bigint"),
-    ("created_at", "bigint"),
-    ("owner", "text"),
-    ("label", "text"),
-    ("payload", "bytea"),
-];
 
 const PROTOCOL_VIOLATION: &str = "08P01";
 
@@ -254,11 +255,8 @@ fn verdict(code: &str) -> Verdict {
             Kind::Unavailable,
             "the server is short of disk or memory, or its disk failed; see its log",
         ),
-        (_, "42P01" | "3F000") => Verdict::new(Kind::NotSetUp, schema::MISSING),
-        (_, "42703" | "42804" | "22P03") => Verdict::new(
-            Kind::NotSetUp,
-            "the table has other columns than migrate() makes; run check() to see which",
-        ),
+        (_, "42P01" | "3F000") => Verdict::NO_TABLE,
+        (_, "42703" | "42804" | "22P03") => Verdict::OTHER_COLUMNS,
         (_, "42501") => Verdict::new(
             Kind::NotSetUp,
             "the role may not do this: GRANT SELECT, INSERT, UPDATE, DELETE on the table for running, and let its owner migrate",
@@ -269,10 +267,7 @@ fn verdict(code: &str) -> Verdict {
         ),
         (_, "26000" | "42P05") => NO_STATEMENTS,
         ("23", "23505") => Verdict::new(Kind::Duplicate, "the key is taken"),
-        ("23", _) => Verdict::new(
-            Kind::NotSetUp,
-            "the table has a constraint that a session breaks; give sessions a table of their own",
-        ),
+        ("23", _) => Verdict::OTHER_CONSTRAINT,
         (_, "22021" | "22P05") => Verdict::new(
             Kind::Unrepresentable,
             "the owner or the label holds a character that the database's encoding has not, or a NUL",

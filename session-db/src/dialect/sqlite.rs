@@ -15,7 +15,7 @@ use super::{
 use crate::config::{DbStoreConfig, SyncPolicy, URL_ADVICE, not_connected};
 use crate::error::{Error, Failure, Kind, Verdict};
 use crate::runner::random;
-use crate::schema::{self, Column, TableName, column_findings, index_findings};
+use crate::schema::{self, Column, Columns, Shape, TableName, Whose};
 
 #[derive(Debug)]
 pub(crate) struct Sqlite;
@@ -32,6 +32,15 @@ impl Dialect for Sqlite {
     const STORE: &'static str = "the SQLite store";
     const DATABASE: &'static str = "SQLite";
     const QUOTE: char = '"';
+    const COLUMNS: Columns = &[
+        ("session_key", "TEXT"),
+        ("version", "INTEGER"),
+        ("expires_at", "INTEGER"),
+        ("created_at", "INTEGER"),
+        ("owner", "TEXT"),
+        ("label", "TEXT"),
+        ("payload", "BLOB"),
+    ];
     const MIGRATION: &'static str = schema::MIGRATION_SQLITE;
     const SURVIVES_ABANDONMENT: bool = true;
     const HAS_ONE_WRITER: bool = true;
@@ -63,13 +72,8 @@ impl Dialect for Sqlite {
         // The lower byte is the code, the rest says more (https://www.sqlite.org/rescode.html).
         let number: u32 = code.parse().unwrap_or_default();
         let verdict = match number & 0xff {
-            1 if error.message().starts_with("no such table") => {
-                Verdict::new(Kind::NotSetUp, schema::MISSING)
-            }
-            1 if error.message().contains("column") => Verdict::new(
-                Kind::NotSetUp,
-                "the table has other columns than migrate() makes; run check() to see which",
-            ),
+            1 if error.message().starts_with("no such table") => Verdict::NO_TABLE,
+            1 if error.message().contains("column") => Verdict::OTHER_COLUMNS,
             5 | 6 => Verdict::new(
                 Kind::Undone,
                 "others kept the database locked; does somebody hold a transaction open?",
@@ -102,10 +106,7 @@ impl Dialect for Sqlite {
             19 if matches!(number, 1555 | 2067) => {
                 Verdict::new(Kind::Duplicate, "the key is taken")
             }
-            19 => Verdict::new(
-                Kind::NotSetUp,
-                "the table has a constraint that a session breaks; give sessions a table of their own",
-            ),
+            19 => Verdict::OTHER_CONSTRAINT,
             23 => Verdict::new(Kind::NotSetUp, "access was denied"),
             _ => Verdict::new(
                 Kind::Other,
@@ -138,15 +139,17 @@ impl Dialect for Sqlite {
     async fn inspect_settings(
         connection: &mut Connection<Self>,
         _table: &TableName,
+        whose: Whose,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
-        inspect_settings(connection, &mut findings).await?;
+        inspect_settings(connection, whose, &mut findings).await?;
         Ok(findings)
     }
 
     async fn inspect_table(
         connection: &mut Connection<Self>,
         table: &TableName,
+        shape: &Shape,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
         if table.schema().is_some() {
@@ -167,9 +170,9 @@ impl Dialect for Sqlite {
             })
             .collect::<Result<_, sqlx::Error>>()?;
         if columns.is_empty() {
-            return Ok(vec![schema::MISSING.to_owned()]);
+            return Ok(vec![shape.whose.missing().to_owned()]);
         }
-        column_findings(&columns, COLUMNS, &mut findings);
+        shape.column_findings(&columns, &mut findings);
         // The first column of every index that is not unusable for a look-up.
         let leading = sqlx::query(
             "SELECT info.name, list.\"unique\" FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS info WHERE info.seqno = 0 AND info.name IS NOT NULL",
@@ -187,7 +190,7 @@ impl Dialect for Sqlite {
         if !has_key {
             findings.push("session_key is not the primary key: make it so".to_owned());
         }
-        index_findings(&indexes, schema::INDEXES, &mut findings);
+        shape.index_findings(&indexes, &mut findings);
         Ok(findings)
     }
 
@@ -198,25 +201,17 @@ impl Dialect for Sqlite {
     speak!(sqlx::Sqlite, text: |text| text);
 }
 
-const COLUMNS: &[(&str, &str)] = &[
-    ("session_key", "TEXT"),
-    ("version", "INTEGER"),
-    ("expires_at", "INTEGER"),
-    ("created_at", "INTEGER"),
-    ("owner", "TEXT"),
-    ("label", "TEXT"),
-    ("payload", "BLOB"),
-];
-
 async fn inspect_settings(
     connection: &mut SqliteConnection,
+    whose: Whose,
     findings: &mut Vec<String>,
 ) -> Result<(), sqlx::Error> {
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
         .fetch_one(&mut *connection)
         .await?;
-    // A database in memory has no log to write ahead.
-    if !mode.eq_ignore_ascii_case("wal") && !mode.eq_ignore_ascii_case("memory") {
+    // A database in memory has no log to write ahead, and the mode of Django's database is Django's.
+    let is_ours = whose == Whose::Ours;
+    if is_ours && !mode.eq_ignore_ascii_case("wal") && !mode.eq_ignore_ascii_case("memory") {
         findings.push(format!(
             "the journal mode is {mode}, in which readers and writers stop each other: run `PRAGMA journal_mode = WAL` once, or set SqliteConnectOptions::journal_mode"
         ));
@@ -239,10 +234,11 @@ async fn inspect_settings(
 }
 
 impl Sqlite {
-    /// A pool for sessions, in write-ahead mode.
+    /// A pool for sessions: of our own in write-ahead mode, of Django's as Django has set its file up.
     pub(crate) async fn connect(
         url: &str,
         config: &DbStoreConfig,
+        whose: Whose,
     ) -> Result<sqlx::SqlitePool, Error> {
         let failed = |error| not_connected(Failure::of::<Self>(error));
         let options: SqliteConnectOptions = url
@@ -254,7 +250,7 @@ impl Sqlite {
             SyncPolicy::AtCheckpoints => SqliteSynchronous::Normal,
         };
         let options = options
-            .create_if_missing(true)
+            .create_if_missing(whose == Whose::Ours)
             .busy_timeout(config.statement_timeout())
             .synchronous(synchronous);
         if is_in_memory {
@@ -268,7 +264,8 @@ impl Sqlite {
         }
         let deadline = Instant::now() + config.timeout();
         let impatient = options.clone().busy_timeout(Duration::from_millis(20));
-        while let Err(error) = switch_to_wal(&impatient).await {
+        let is_ours = whose == Whose::Ours;
+        while is_ours && let Err(error) = switch_to_wal(&impatient).await {
             let failure = Failure::of::<Self>(error);
             if failure.kind != Kind::Undone || Instant::now() >= deadline {
                 return Err(not_connected(failure));

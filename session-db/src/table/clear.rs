@@ -7,25 +7,98 @@ use tokio::time::{Instant, sleep};
 
 use super::Table;
 use crate::columns::failed;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Row};
 
 /// How many records one statement of `clear_expired` removes: few enough that nobody waits long for a lock.
-const CLEAR_BATCH: i64 = 500;
+pub(crate) const CLEAR_BATCH: i64 = 500;
 
 /// The pause after a batch is as long as the batch took, but at least this, and at most [`CLEAR_PAUSE_MAX`].
 const CLEAR_PAUSE_MIN: Duration = Duration::from_millis(5);
 const CLEAR_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-const OPERATION: &str = "clear expired sessions";
+pub(crate) const OPERATION: &str = "clear expired sessions";
+
+/// The way through all that has expired.
+pub(crate) struct Sweep {
+    from: Timestamp,
+    removed: u64,
+    began: Option<Instant>,
+    is_done: bool,
+}
 
 /// What a batch came to.
-struct Batch {
+pub(crate) struct Batch {
     removed: u64,
     /// Where the next one begins. What was removed stays in the index for a while, in some databases.
     next: Timestamp,
     is_last: bool,
+}
+
+impl Sweep {
+    pub(crate) const fn new() -> Self {
+        Self {
+            from: Timestamp::MIN,
+            removed: 0,
+            began: None,
+            is_done: false,
+        }
+    }
+
+    /// From where to remove the next batch, after a rest. `None` if that was the last one.
+    pub(crate) async fn next(&mut self) -> Option<Timestamp> {
+        if self.is_done {
+            return None;
+        }
+        if let Some(began) = self.began {
+            // As long as the work: live traffic has the database for at least half of the time.
+            sleep(began.elapsed().clamp(CLEAR_PAUSE_MIN, CLEAR_PAUSE_MAX)).await;
+        }
+        self.began = Some(Instant::now());
+        Some(self.from)
+    }
+
+    pub(crate) fn took(&mut self, batch: &Batch, progress: &mut (dyn FnMut(u64) + Send)) {
+        self.removed = self.removed.saturating_add(batch.removed);
+        self.from = batch.next;
+        self.is_done = batch.is_last;
+        progress(self.removed);
+    }
+
+    /// How many there were.
+    pub(crate) const fn removed(&self) -> u64 {
+        self.removed
+    }
+}
+
+impl Batch {
+    /// What a statement came to that answered with a row: how many it removed, and from where to go on.
+    pub(crate) fn told<D: Dialect>(row: &Row<D>, from: Timestamp) -> Result<Self, sqlx::Error> {
+        let (count, last) = (D::integer(row, 0)?, D::nullable_integer(row, 1)?);
+        let removed = u64::try_from(count).unwrap_or(0);
+        Ok(Self {
+            removed,
+            next: last.map_or(from, Timestamp::from_secs),
+            is_last: removed < CLEAR_BATCH.unsigned_abs(),
+        })
+    }
+
+    /// What a statement came to that answered with the number that it removed. `end` is when the last of the batch expired,
+    /// if the database was asked for it, and found a whole batch.
+    pub(crate) fn counted(removed: u64, from: Timestamp, end: Option<Timestamp>) -> Self {
+        let next = match end {
+            // Others hold a whole batch of one second's: it is passed over.
+            Some(end) if end == from && removed == 0 => end.saturating_add(SECOND),
+            Some(end) => end,
+            None => from,
+        };
+        Self {
+            removed,
+            next,
+            is_last: end.is_none() && removed < CLEAR_BATCH.unsigned_abs(),
+        }
+    }
 }
 
 impl<D: Dialect> Table<D> {
@@ -34,53 +107,25 @@ impl<D: Dialect> Table<D> {
         now: Timestamp,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, StoreError> {
-        let mut from = Timestamp::MIN;
-        let mut total = 0_u64;
-        loop {
-            let start = Instant::now();
+        let mut sweep = Sweep::new();
+        while let Some(from) = sweep.next().await {
             let batch = self.clear_batch(from, now).await?;
-            total = total.saturating_add(batch.removed);
-            progress(total);
-            if batch.is_last {
-                return Ok(total);
-            }
-            from = batch.next;
-            // As long as the work: live traffic has the database for at least half of the time.
-            sleep(start.elapsed().clamp(CLEAR_PAUSE_MIN, CLEAR_PAUSE_MAX)).await;
+            sweep.took(&batch, progress);
         }
+        Ok(sweep.removed())
     }
 
     async fn clear_batch(&self, from: Timestamp, now: Timestamp) -> Result<Batch, StoreError> {
-        let limit = u64::try_from(CLEAR_BATCH).unwrap_or(u64::MAX);
         let end = self.batch_end(from, now).await?;
         let to = end.unwrap_or(now);
         let values = [from.into(), to.into(), CLEAR_BATCH.into()];
         let call = self.statements.clear.with(values);
         let answer = self.runner.run(call, self.runner.deadline()).await;
         let answer = answer.map_err(|failure| failure.into_store_error::<D>(OPERATION))?;
-        if let Some(row) = answer.rows.first() {
-            let columns =
-                D::integer(row, 0).and_then(|count| Ok((count, D::nullable_integer(row, 1)?)));
-            let (count, last) = columns.map_err(|error| failed::<D>(OPERATION, error))?;
-            let removed = u64::try_from(count).unwrap_or(0);
-            return Ok(Batch {
-                removed,
-                next: last.map_or(from, Timestamp::from_secs),
-                is_last: removed < limit,
-            });
+        match answer.rows.first() {
+            Some(row) => Batch::told::<D>(row, from).map_err(|error| failed::<D>(OPERATION, error)),
+            None => Ok(Batch::counted(answer.affected, from, end)),
         }
-        let removed = answer.affected;
-        let next = match end {
-            // Others hold a whole batch of one second's: it is passed over.
-            Some(end) if end == from && removed == 0 => end.saturating_add(SECOND),
-            Some(end) => end,
-            None => from,
-        };
-        Ok(Batch {
-            removed,
-            next,
-            is_last: end.is_none() && removed < limit,
-        })
     }
 
     /// When the last of the next batch expired, where the database has to be asked for it. `None` if there is no whole batch.
@@ -93,7 +138,7 @@ impl<D: Dialect> Table<D> {
             return Ok(None);
         };
         let call = statement.with([from.into(), now.into(), (CLEAR_BATCH - 1).into()]);
-        let rows = self.rows(OPERATION, call).await?;
+        let rows = self.runner.rows(OPERATION, call).await?;
         let end = rows.first().map(|row| D::integer(row, 0)).transpose();
         let end = end.map_err(|error| failed::<D>(OPERATION, error))?;
         Ok(end.map(Timestamp::from_secs))

@@ -8,6 +8,13 @@
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) mod beside;
 pub(crate) mod children;
+#[cfg(all(
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "mysql",
+    feature = "django"
+))]
+pub(crate) mod django;
 pub(crate) mod records;
 
 use std::hash::{BuildHasher, RandomState};
