@@ -9,10 +9,11 @@ use crate::clock::Timestamp;
 use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
+use crate::events::{self, Ending};
 use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Terms};
 use crate::key::{SessionKey, StoreKey};
 use crate::payload::Payload;
-use crate::policy::{Reissue, Renewal};
+use crate::policy::{Activity, Reissue, Renewal};
 use crate::record::{Change, ExpiryChange, NewRecord, Saved, Version};
 use crate::state::{Doubt, Held, Phase, Shared, State, check_limits};
 use crate::store::StoreError;
@@ -39,6 +40,7 @@ struct Attempt {
     has_log_in: bool,
     renews: bool,
     headers_sent: bool,
+    is_activity: bool,
     epoch: u64,
 }
 
@@ -119,8 +121,15 @@ impl Shared {
                     return Ok(answer);
                 }
                 Some(Written::Stored { held, issue }) => {
+                    let logged_in = attempt
+                        .has_log_in
+                        .then(|| held.base.owner.clone())
+                        .flatten();
                     self.adopt(&attempt, held, issue);
                     self.delete_ended(&mut deadline).await?;
+                    if let Some(owner) = logged_in {
+                        self.manager.limit_sessions(&owner, &mut deadline).await?;
+                    }
                     return Ok(answer);
                 }
                 Some(Written::Conflict) => {
@@ -128,7 +137,9 @@ impl Shared {
                     if deadline.left().is_zero() {
                         return Err(SessionError::Contended);
                     }
-                    tracing::debug!(conflicts, "another request wrote this session; merging");
+                    if let Some(held) = &attempt.held {
+                        events::conflict(&held.store_key, conflicts);
+                    }
                     if let (None, Some(held)) = (&place_in_queue, &attempt.held) {
                         // From here on this process's requests on the session take turns, or most of their work would
                         // be in vain: among n of them one wins each round.
@@ -168,6 +179,9 @@ impl Shared {
             );
             if is_gone {
                 self.lock().ended.retain(|ended| *ended != key);
+            }
+            if let Ok(true) = deleted {
+                events::ended(&key, Ending::LogOut);
             }
             if let Err(StoreError::Damaged { .. }) = deleted {
                 // Nobody can load it, and so nobody is logged in by it.
@@ -253,6 +267,7 @@ impl Shared {
             cycle: state.cycle && is_whole,
             renews: matches!(selection, Selection::All),
             headers_sent: state.headers_sent,
+            is_activity: state.activity == Activity::Counts,
             epoch: state.epoch,
         }
     }
@@ -276,14 +291,16 @@ impl Shared {
                 Write::Create
             };
         };
-        let terms = Terms::of(&content.data, content.created_at, policy);
-        let renewal = terms.renewal(policy, held.expires_at, now);
+        let terms = Terms::of(content, policy);
+        let renewal = terms
+            .renewal(policy, held.expires_at, now)
+            .filter(|_| attempt.is_activity);
         let is_retimed = attempt.has_log_in
             || attempt.is_retimed
             || base.data.raw(EXPIRY_NAME) != content.data.raw(EXPIRY_NAME)
             || base.data.raw(ABSOLUTE_NAME) != content.data.raw(ABSOLUTE_NAME);
         let expiry = if is_retimed {
-            ExpiryChange::Set(terms.expires_at(policy, now))
+            ExpiryChange::Set(terms.expires_at(now))
         } else {
             renewal.map_or(ExpiryChange::Keep, ExpiryChange::AtLeast)
         };
@@ -312,7 +329,8 @@ impl Shared {
             return false;
         };
         policy.renewal() != Renewal::OnSave
-            && Terms::of(&held.base.data, held.base.created_at, policy)
+            && state.activity == Activity::Counts
+            && Terms::of(&held.base, policy)
                 .renewal(policy, held.expires_at, self.manager.now())
                 .is_some()
     }
@@ -339,9 +357,12 @@ impl Shared {
         match (write, &attempt.held) {
             (Write::Create, _) => {
                 self.allow_new_key(attempt)?;
+                if content.owner.is_none() && client.is_none() {
+                    self.manager.budget().take(self.policy(), now)?;
+                }
                 let (key, store_key) = self.new_key()?;
-                let terms = Terms::of(&content.data, content.created_at, self.policy());
-                let expires_at = terms.expires_at(self.policy(), now);
+                let terms = Terms::of(&content, self.policy());
+                let expires_at = terms.expires_at(now);
                 let base = Content {
                     created_at: content.created_at.or(Some(now)),
                     ..content
@@ -355,7 +376,9 @@ impl Shared {
                 };
                 let version = deadline
                     .call("create", store.create(&store_key, new, now))
-                    .await?;
+                    .await
+                    .inspect_err(|error| events::store_failed("create", error))?;
+                events::created(&store_key, base.owner.is_some());
                 Ok(Some(Written::Stored {
                     held: Held {
                         key,
@@ -405,6 +428,9 @@ impl Shared {
                 let saved = self
                     .unsure("rotate", attempt, moved_to, deadline, call)
                     .await?;
+                if let Saved::Stored(_) = saved {
+                    events::rotated(&held.store_key, &store_key, attempt.has_log_in);
+                }
                 Ok(Some(written(
                     saved, held, key, store_key, content, expiry, true,
                 )))
@@ -460,7 +486,7 @@ impl Shared {
         ) {
             self.lock().in_doubt = None;
         }
-        Ok(saved?)
+        Ok(saved.inspect_err(|error| events::store_failed(operation, error))?)
     }
 
     fn allow_new_key(&self, attempt: &Attempt) -> Result<(), SessionError> {
@@ -584,8 +610,8 @@ impl Shared {
     }
 
     /// Whether a request that never asked for its session has to be committed all the same.
-    pub(crate) fn renews_unasked(&self) -> bool {
-        self.policy().renewal() == Renewal::EveryRequest
+    pub(crate) fn renews_unasked(&self, activity: Activity) -> bool {
+        self.policy().renewal() == Renewal::EveryRequest && activity == Activity::Counts
     }
 
     pub(crate) fn is_asked(&self) -> bool {

@@ -105,6 +105,15 @@ pub enum SessionError {
     /// the response starts.
     #[error("the response's headers are already sent: this change would need a cookie")]
     HeadersSent,
+    /// The policy's budget for new sessions without a log-in is used up for this minute. Nothing was stored.
+    #[error(
+        "more than {per_minute_max} new sessions in a minute without a log-in; try again later"
+    )]
+    #[non_exhaustive]
+    TooManyNewSessions {
+        /// The limit.
+        per_minute_max: u32,
+    },
     /// The store does not offer what was asked of it.
     #[error("the session store does not offer this: {operation}")]
     #[non_exhaustive]
@@ -138,6 +147,7 @@ impl SessionError {
         matches!(
             self,
             Self::Contended
+                | Self::TooManyNewSessions { .. }
                 | Self::Store(StoreError::Unavailable { .. } | StoreError::DeletedWithin { .. })
         )
     }

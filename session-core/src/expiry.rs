@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::change::Content;
 use crate::clock::Timestamp;
 use crate::data::{RawJson, SessionData};
 use crate::error::SessionError;
@@ -75,20 +76,34 @@ impl Expiry {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     expiry: Expiry,
+    idle_timeout: Duration,
     absolute_timeout: Option<Duration>,
     created_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
 }
 
 impl Terms {
-    pub(crate) fn of(data: &SessionData, created_at: Option<Timestamp>, policy: &Policy) -> Self {
+    pub(crate) fn of(content: &Content, policy: &Policy) -> Self {
+        let Content {
+            data,
+            owner,
+            created_at,
+            ..
+        } = content;
         let own = data
             .raw(ABSOLUTE_NAME)
             .and_then(|raw| raw.parse(ABSOLUTE_NAME).ok())
             .map(Duration::from_secs);
         Self {
             expiry: Expiry::of(data),
+            idle_timeout: if owner.is_some() {
+                policy.idle_timeout()
+            } else {
+                policy.anonymous_idle_timeout()
+            },
             absolute_timeout: own.or(policy.absolute_timeout()),
-            created_at,
+            created_at: *created_at,
+            not_before: policy.not_before().map(Timestamp::from),
         }
     }
 
@@ -97,9 +112,9 @@ impl Terms {
     }
 
     /// When the session expires if it is used now and not again.
-    pub(crate) fn expires_at(&self, policy: &Policy, now: Timestamp) -> Timestamp {
+    pub(crate) fn expires_at(&self, now: Timestamp) -> Timestamp {
         let moment = match self.expiry {
-            Expiry::Default | Expiry::AtBrowserClose => now.saturating_add(policy.idle_timeout()),
+            Expiry::Default | Expiry::AtBrowserClose => now.saturating_add(self.idle_timeout),
             Expiry::OnInactivity(age) => now.saturating_add(age),
             Expiry::At(at) => at.into(),
         };
@@ -107,10 +122,13 @@ impl Terms {
     }
 
     /// Whether it is over whatever the store's record says: its own date or its absolute timeout has passed, which may
-    /// have been shortened in the configuration since the record was written.
+    /// have been shortened in the configuration since the record was written, or it began too long ago.
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         let date_passed = matches!(self.expiry, Expiry::At(at) if Timestamp::from(at) <= now);
-        date_passed || self.absolute_end(now).is_some_and(|end| end <= now)
+        let is_older = self
+            .not_before
+            .is_some_and(|moment| self.created_at.is_none_or(|began| began < moment));
+        date_passed || is_older || self.absolute_end(now).is_some_and(|end| end <= now)
     }
 
     /// To when a record that expires at `stored` is to be renewed, if that is due.
@@ -122,11 +140,18 @@ impl Terms {
     ) -> Option<Timestamp> {
         let step = match self.expiry {
             Expiry::At(_) => return None,
-            Expiry::Default | Expiry::AtBrowserClose => policy.renew_after(),
+            Expiry::Default | Expiry::AtBrowserClose
+                if self.idle_timeout == policy.idle_timeout() =>
+            {
+                policy.renew_after()
+            }
             // A step meant for the policy's long timeout must not outlast a short one of the session's own.
+            Expiry::Default | Expiry::AtBrowserClose => {
+                policy.renew_after().min(self.idle_timeout / 10)
+            }
             Expiry::OnInactivity(age) => policy.renew_after().min(age / 10),
         };
-        let renewed = self.expires_at(policy, now);
+        let renewed = self.expires_at(now);
         (renewed > stored && renewed >= stored.saturating_add(step)).then_some(renewed)
     }
 
@@ -145,7 +170,7 @@ impl Terms {
             (Reissue::OnChange, Expiry::Default | Expiry::OnInactivity(_)) => self
                 .absolute_end(now)
                 .map_or(COOKIE_AGE_MAX, |end| end.saturating_since(now)),
-            _ => self.expires_at(policy, now).saturating_since(now),
+            _ => self.expires_at(now).saturating_since(now),
         };
         Some(age.min(COOKIE_AGE_MAX))
     }
@@ -198,7 +223,12 @@ mod tests {
     fn terms(expiry: &str) -> Terms {
         let mut data = SessionData::default();
         data.insert_json(EXPIRY_NAME, expiry).unwrap();
-        Terms::of(&data, Some(NOW), &Policy::new())
+        let content = Content {
+            data,
+            created_at: Some(NOW),
+            ..Content::default()
+        };
+        Terms::of(&content, &Policy::new())
     }
 
     #[test]
@@ -246,7 +276,7 @@ mod tests {
             ("{\"not\":\"an expiry\"}", two_weeks),
         ] {
             let terms = terms(spelling);
-            let expires_at = terms.expires_at(&Policy::new(), NOW);
+            let expires_at = terms.expires_at(NOW);
             assert_eq!(expires_at.saturating_since(NOW), age, "{spelling}");
         }
         assert_eq!(terms("0").expiry(), Expiry::AtBrowserClose);
@@ -258,7 +288,7 @@ mod tests {
         let policy = Policy::new().with_renew_after(Duration::from_secs(3600));
         let terms = terms("60");
         let later = NOW.saturating_add(Duration::from_secs(30));
-        let stored = terms.expires_at(&policy, NOW);
+        let stored = terms.expires_at(NOW);
         assert_eq!(
             terms.renewal(&policy, stored, later),
             Some(later.saturating_add(Duration::from_secs(60)))

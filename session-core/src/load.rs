@@ -7,6 +7,7 @@ use crate::client::ClientCodec;
 use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
+use crate::events;
 use crate::expiry::Terms;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
@@ -83,7 +84,7 @@ impl SessionManager {
             }
         }
         if found.is_none() && !candidates.is_empty() {
-            tracing::debug!("a request presented an unknown or expired session key");
+            self.note_unknown_key();
         }
         Ok(found)
     }
@@ -114,7 +115,7 @@ impl SessionManager {
         }
         let Some((data, expires_at)) = found else {
             if !texts.is_empty() {
-                tracing::debug!("a request presented an expired session, or what is none");
+                self.note_unknown_key();
             }
             return Ok(None);
         };
@@ -189,21 +190,22 @@ impl SessionManager {
                 if self.codec().is_shared() {
                     record.owner = self.codec().owner(&data);
                 }
-                let terms = Terms::of(&data, record.created_at, self.policy());
-                if terms.is_over(now) {
+                let (key, store_key) = (key.duplicate(), store_key.clone());
+                let held = Held::new(key, store_key, record, data);
+                if Terms::of(&held.base, self.policy()).is_over(now) {
+                    events::expired(&held.store_key);
                     return Ok(None);
                 }
-                let (key, store_key) = (key.duplicate(), store_key.clone());
-                Ok(Some(Held::new(key, store_key, record, data)))
+                Ok(Some(held))
             }
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a damaged session is left as it is; the visitor starts afresh"
-                );
+                events::damaged(store_key, &error);
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                events::store_failed("load", &error);
+                Err(error.into())
+            }
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
+use crate::budget::Budget;
 use crate::client::ClientCodec;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::codec::{Codec, JsonCodec};
 use crate::deadline::Deadline;
 use crate::error::SessionError;
+use crate::events::UnknownKeys;
 use crate::key::{SessionKey, StoreKey};
 use crate::owner::Owner;
 use crate::policy::Policy;
@@ -49,6 +51,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Where requests that were in each other's way wait for their turn, by key. Shared by clones.
     queues: Arc<[tokio::sync::Mutex<()>; QUEUES]>,
+    unknown_keys: Arc<UnknownKeys>,
+    budget: Arc<Budget>,
 }
 
 /// Sessions that meet in one queue by chance only wait a little longer.
@@ -68,6 +72,8 @@ impl SessionManager {
             policy: Policy::new(),
             clock: Arc::new(SystemClock),
             queues: Arc::new([const { tokio::sync::Mutex::const_new(()) }; QUEUES]),
+            unknown_keys: Arc::default(),
+            budget: Arc::default(),
         }))
     }
 
@@ -120,6 +126,13 @@ impl SessionManager {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.0.policy
+    }
+
+    /// How many keys were presented to this manager and its clones that no live session has. Somebody who guesses shows here;
+    /// so do visitors whose session has expired.
+    #[must_use]
+    pub fn unknown_keys(&self) -> u64 {
+        self.0.unknown_keys.count()
     }
 
     /// The store.
@@ -187,6 +200,14 @@ impl SessionManager {
         Ok(deadline
             .call_again("end sessions", || index.end(owner, EndScope::All))
             .await?)
+    }
+
+    pub(crate) fn note_unknown_key(&self) {
+        self.0.unknown_keys.note(self.now());
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 
     pub(crate) fn codec(&self) -> &Arc<dyn Codec> {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::deadline::Deadline;
 use crate::error::SessionError;
+use crate::events::{self, Ending};
 use crate::key::{SessionHandle, StoreKey};
 use crate::manager::SessionManager;
 use crate::owner::Owner;
@@ -140,9 +141,18 @@ impl SessionBase {
     async fn end_scope(&self, owner: &Owner, scope: EndScope) -> Result<u64, SessionError> {
         let index = self.0.manager.owner_index()?;
         let mut deadline = Deadline::new(self.0.policy().limits());
-        Ok(deadline
+        let ended = deadline
             .call_again("end sessions", || index.end(owner, scope.clone()))
-            .await?)
+            .await?;
+        events::ended_by_owner(
+            match scope {
+                EndScope::One(_) => "one",
+                EndScope::AllExcept(_) => "others",
+                EndScope::All => "all",
+            },
+            ended,
+        );
+        Ok(ended)
     }
 
     fn owner_and_key(&self) -> Result<(Owner, Option<StoreKey>), SessionError> {
@@ -169,6 +179,32 @@ impl SessionManager {
         self.store().owner_index().ok_or(SessionError::Unsupported {
             operation: "find sessions by their owner",
         })
+    }
+
+    /// Ends the oldest sessions of an owner who has more than the policy allows. Every log-in looks at the same order, so that
+    /// of several at the same moment none spares another's surplus, and none ends what is not surplus.
+    pub(crate) async fn limit_sessions(
+        &self,
+        owner: &Owner,
+        deadline: &mut Deadline,
+    ) -> Result<(), SessionError> {
+        let Some(sessions_max) = self.policy().sessions_per_owner_max() else {
+            return Ok(());
+        };
+        let index = self.owner_index()?;
+        let mut found = self.sessions_of(owner).await?;
+        found.sort_by(|(one, first), (other, second)| {
+            (second.created_at, other).cmp(&(first.created_at, one))
+        });
+        for (key, _) in found.into_iter().skip(sessions_max.get()) {
+            deadline
+                .call_again("end sessions", || {
+                    index.end(owner, EndScope::One(key.clone()))
+                })
+                .await?;
+            events::ended(&key, Ending::Limit);
+        }
+        Ok(())
     }
 
     async fn sessions_of(&self, owner: &Owner) -> Result<Vec<(StoreKey, Record)>, SessionError> {

@@ -1,8 +1,13 @@
 //! When sessions expire and are renewed, and every limit with its reason.
 
-use std::time::Duration;
+use std::num::NonZeroUsize;
+use std::time::{Duration, SystemTime};
 
+use crate::clock::Timestamp;
 use crate::key::KeyPolicy;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Names and raw values of one session, together. A session is read and written as a whole, so that a large one costs
 /// every request; what is larger belongs in a table of its own.
@@ -55,6 +60,28 @@ pub struct Policy {
     reissue: Reissue,
     keys: KeyPolicy,
     limits: Limits,
+    not_before: Option<Timestamp>,
+    sessions_per_owner_max: Option<NonZeroUsize>,
+    anonymous: Anonymous,
+}
+
+/// What holds for sessions in which nobody is logged in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Anonymous {
+    idle_timeout: Option<Duration>,
+    new_per_minute_max: Option<u32>,
+}
+
+/// Whether a request counts as a sign of life from its visitor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activity {
+    /// It does: the session is renewed as the policy says.
+    #[default]
+    Counts,
+    /// It does not, as when a page asks for news by itself: the session expires as if the request had not been made. What the
+    /// request changes is stored all the same.
+    Ignore,
 }
 
 /// What moves a session's expiry forward.
@@ -130,7 +157,45 @@ impl Policy {
             reissue: Reissue::default(),
             keys: KeyPolicy::default(),
             limits: Limits::default(),
+            not_before: None,
+            sessions_per_owner_max: None,
+            anonymous: Anonymous::default(),
         }
+    }
+
+    /// For authentication of assurance level 1 of NIST SP 800-63B-4 (section 2.1.3): a new log-in after 30 days at most, and, by
+    /// our own choice, after a week without activity.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use session_core::Policy;
+    ///
+    /// let policy = Policy::aal1();
+    /// assert_eq!(policy.absolute_timeout(), Some(Duration::from_secs(30 * 24 * 60 * 60)));
+    /// ```
+    #[must_use]
+    pub fn aal1() -> Self {
+        Self::new()
+            .with_absolute_timeout(DAY * 30)
+            .with_idle_timeout(DAY * 7)
+    }
+
+    /// For authentication of assurance level 2 of NIST SP 800-63B-4 (section 2.2.3): a new log-in after 24 hours, or after an
+    /// hour without activity.
+    #[must_use]
+    pub fn aal2() -> Self {
+        Self::new()
+            .with_absolute_timeout(DAY)
+            .with_idle_timeout(HOUR)
+    }
+
+    /// For authentication of assurance level 3 of NIST SP 800-63B-4 (section 2.3.3): a new log-in after 12 hours, or after 15
+    /// minutes without activity.
+    #[must_use]
+    pub fn aal3() -> Self {
+        Self::new()
+            .with_absolute_timeout(HOUR * 12)
+            .with_idle_timeout(HOUR / 4)
     }
 
     /// How long a session lives without being used. Whole seconds; two weeks by default, as Django's
@@ -187,6 +252,51 @@ impl Policy {
         self
     }
 
+    /// Ends every session that began before this moment, whatever its store says: after a leak, or when a backup has been
+    /// restored. Costs nothing. A session begins with its creation, and anew with a log-in; one whose store keeps no time of
+    /// creation is ended in any case.
+    #[must_use]
+    pub fn with_not_before(mut self, moment: SystemTime) -> Self {
+        // Times of creation have no fractions. In doubt a session ends.
+        let whole = Timestamp::from(moment);
+        let is_whole = SystemTime::from(whole) == moment;
+        self.not_before = Some(if is_whole {
+            whole
+        } else {
+            whole.saturating_add(Duration::from_secs(1))
+        });
+        self
+    }
+
+    /// How many sessions an owner has at most. A log-in ends the oldest beyond it; which one, of several that began in the same
+    /// second, is decided by their keys. No limit by default. OWASP ASVS 5.0 V7.1.2.
+    ///
+    /// The store needs an owner index; without one a log-in is
+    /// [`SessionError::Unsupported`](crate::SessionError::Unsupported). Costs a look at the index per log-in.
+    #[must_use]
+    pub fn with_sessions_per_owner_max(mut self, sessions: NonZeroUsize) -> Self {
+        self.sessions_per_owner_max = Some(sessions);
+        self
+    }
+
+    /// How long a session lives without being used in which nobody is logged in. As long as the others by default.
+    ///
+    /// For applications that use `log_in`: one that keeps its user's id in the data has none but such sessions.
+    #[must_use]
+    pub fn with_anonymous_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.anonymous.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// How many sessions one process creates in a minute in which nobody is logged in, so that a flood of visitors who keep no
+    /// cookie does not fill the store. Beyond it a request that would create one is
+    /// [`SessionError::TooManyNewSessions`](crate::SessionError::TooManyNewSessions); a log-in never is. No limit by default.
+    #[must_use]
+    pub fn with_new_anonymous_per_minute_max(mut self, sessions: u32) -> Self {
+        self.anonymous.new_per_minute_max = Some(sessions);
+        self
+    }
+
     /// How much a session may hold, and how long its store may take.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -237,6 +347,30 @@ impl Policy {
     #[must_use]
     pub fn keys(&self) -> &KeyPolicy {
         &self.keys
+    }
+
+    /// See [`with_not_before`](Self::with_not_before), in whole seconds.
+    #[must_use]
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.not_before.map(SystemTime::from)
+    }
+
+    /// See [`with_sessions_per_owner_max`](Self::with_sessions_per_owner_max).
+    #[must_use]
+    pub fn sessions_per_owner_max(&self) -> Option<NonZeroUsize> {
+        self.sessions_per_owner_max
+    }
+
+    /// See [`with_anonymous_idle_timeout`](Self::with_anonymous_idle_timeout).
+    #[must_use]
+    pub fn anonymous_idle_timeout(&self) -> Duration {
+        self.anonymous.idle_timeout.unwrap_or(self.idle_timeout)
+    }
+
+    /// See [`with_new_anonymous_per_minute_max`](Self::with_new_anonymous_per_minute_max).
+    #[must_use]
+    pub fn new_anonymous_per_minute_max(&self) -> Option<u32> {
+        self.anonymous.new_per_minute_max
     }
 
     /// See [`with_limits`](Self::with_limits).

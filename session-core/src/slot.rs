@@ -12,6 +12,7 @@ use crate::error::SessionError;
 use crate::expiry::Terms;
 use crate::key::SessionKey;
 use crate::outcome::{Completion, IssuedValue, Outcome};
+use crate::policy::Activity;
 use crate::session::SessionBase;
 use crate::state::{Phase, Shared, State};
 
@@ -57,7 +58,8 @@ impl SessionSlot {
     /// policy does not renew sessions that nobody asks for.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        !self.0.is_asked() && !self.0.renews_unasked()
+        let state = self.0.lock();
+        state.phase == Phase::Unasked && !self.0.renews_unasked(state.activity)
     }
 
     /// The session, loaded at the first call.
@@ -74,6 +76,11 @@ impl SessionSlot {
     pub async fn session(&self) -> Result<SessionBase, SessionError> {
         self.0.ensure_loaded().await?;
         Ok(SessionBase(Arc::clone(&self.0)))
+    }
+
+    /// Whether this request counts as a sign of life from its visitor, as it does unless somebody says otherwise.
+    pub fn set_activity(&self, activity: Activity) {
+        self.0.lock().activity = activity;
     }
 
     /// Ends the session at the commit, without loading it first.
@@ -103,7 +110,7 @@ impl SessionSlot {
     pub fn commit_without_store(&self) -> Option<Outcome> {
         let mut state = self.0.lock();
         let answered = match state.phase {
-            Phase::Unasked if !self.0.renews_unasked() || !state.has_candidates() => {
+            Phase::Unasked if !self.0.renews_unasked(state.activity) || !state.has_candidates() => {
                 Some(Outcome::Untouched)
             }
             Phase::Unasked => None,
@@ -180,7 +187,7 @@ impl Shared {
         match &state.held {
             Some(held) if state.issue => {
                 let policy = self.policy();
-                let terms = Terms::of(&held.base.data, held.base.created_at, policy);
+                let terms = Terms::of(&held.base, policy);
                 let max_age = terms.max_age(policy, self.manager.now());
                 Outcome::Issue {
                     value: client_text

@@ -13,7 +13,7 @@ use crate::error::SessionError;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
-use crate::policy::{CLOSURE_TRIES_MAX, Limits, Policy};
+use crate::policy::{Activity, CLOSURE_TRIES_MAX, Limits, Policy};
 use crate::record::{Record, Version};
 
 /// The one allocation behind a slot and all sessions that come from it.
@@ -49,6 +49,7 @@ pub(crate) struct State {
     pub(crate) accessed: bool,
     pub(crate) modified: bool,
     pub(crate) headers_sent: bool,
+    pub(crate) activity: Activity,
     pub(crate) in_doubt: Option<Doubt>,
     /// Grows with every change of the view, so that a closure that ran without the lock can tell.
     pub(crate) generation: u64,

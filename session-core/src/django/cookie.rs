@@ -6,6 +6,7 @@ use super::flaw::Flaw;
 use super::format::Format;
 use super::settings::{DjangoSettings, misconfigured};
 use super::user::owner_of;
+use crate::change::Content;
 use crate::client::ClientCodec;
 use crate::clock::Timestamp;
 use crate::codec::{Binding, Codec};
@@ -146,14 +147,21 @@ impl ReadableIrrevocableCookies {
         now: Timestamp,
     ) -> Result<Option<Unsigned>, StoreError> {
         let (data, signed_at) = self.format.decode(value).map_err(Flaw::of_text)?;
-        let terms = Terms::of(&data, Some(signed_at), policy);
-        let expires_at = terms.expires_at(policy, signed_at);
-        let unsigned = Unsigned {
+        let content = Content {
+            owner: owner_of(&data),
             data,
+            created_at: Some(signed_at),
+            ..Content::default()
+        };
+        let terms = Terms::of(&content, policy);
+        let expires_at = terms.expires_at(signed_at);
+        let unsigned = Unsigned {
+            data: content.data,
             signed_at,
             expires_at,
         };
-        Ok((expires_at > now).then_some(unsigned))
+        let is_live = expires_at > now && !terms.is_over(now);
+        Ok(is_live.then_some(unsigned))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::data::RawJson;
 use crate::error::SessionError;
 use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Expiry, Terms, whole_secs};
 use crate::owner::Owner;
-use crate::policy::LABEL_BYTES_MAX;
+use crate::policy::{Activity, LABEL_BYTES_MAX};
 use crate::record::Label;
 use crate::session::SessionBase;
 
@@ -153,6 +153,24 @@ impl SessionBase {
         self.set_or_remove(ABSOLUTE_NAME, raw)
     }
 
+    /// Whether this request counts as a sign of life from its visitor, as it does unless somebody says otherwise: a page that
+    /// asks for news by itself is to say [`Activity::Ignore`], or its session never expires. Holds for this request alone.
+    pub fn set_activity(&self, activity: Activity) {
+        self.0.lock().activity = activity;
+    }
+
+    /// How long the stored session lives from now on if nobody uses it: to warn a visitor in time. `None` if it is not stored.
+    ///
+    /// Unlike [`expiry_age`](Self::expiry_age) it does not count this request as a use; with [`Activity::Ignore`], asking does not
+    /// make the session live longer.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        let now = self.0.manager.now();
+        let state = self.accessed();
+        let held = state.held.as_ref()?;
+        Some(held.expires_at.saturating_since(now))
+    }
+
     /// What [`set_expiry`](Self::set_expiry) has set.
     #[must_use]
     pub fn expiry(&self) -> Expiry {
@@ -164,18 +182,14 @@ impl SessionBase {
     #[must_use]
     pub fn expiry_age(&self) -> Duration {
         let now = self.0.manager.now();
-        self.terms()
-            .expires_at(self.0.policy(), now)
-            .saturating_since(now)
+        self.terms().expires_at(now).saturating_since(now)
     }
 
     /// When the session expires if it is stored now and not used again. Django's `get_expiry_date`.
     #[doc(alias = "get_expiry_date")]
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
-        self.terms()
-            .expires_at(self.0.policy(), self.0.manager.now())
-            .into()
+        self.terms().expires_at(self.0.manager.now()).into()
     }
 
     /// Whether the client forgets the session when the browser closes. Django's `get_expire_at_browser_close`.
@@ -197,8 +211,7 @@ impl SessionBase {
     }
 
     fn terms(&self) -> Terms {
-        let state = self.accessed();
-        Terms::of(&state.view.data, state.view.created_at, self.0.policy())
+        Terms::of(&self.accessed().view, self.0.policy())
     }
 
     fn set_or_remove(&self, name: &'static str, raw: Option<RawJson>) -> Result<(), SessionError> {

@@ -9,6 +9,8 @@ mod expiry_laws;
 #[cfg(test)]
 mod interleavings;
 #[cfg(test)]
+mod lifetimes;
+#[cfg(test)]
 mod manager;
 #[cfg(test)]
 mod merge;

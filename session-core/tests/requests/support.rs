@@ -39,6 +39,15 @@ impl Site {
         }
     }
 
+    /// The same application under another policy.
+    pub(crate) fn with(&self, policy: Policy) -> Self {
+        Self {
+            manager: self.manager.clone().with_policy(policy),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
     /// A request that brings `key`.
     pub(crate) fn request(&self, key: Option<&SessionKey>) -> Request {
         let slot = self.manager.slot();
