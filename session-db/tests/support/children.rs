@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use session_db::{DbStore, DbStoreConfig, TableName};
+use session_db::{DbStore, DbStoreConfig, Error, TableName};
 
 use super::records::PATIENT;
 use super::{Server, block_on, role, this_test_as};
@@ -68,14 +68,44 @@ pub(crate) fn is_child<F>(does: impl FnOnce(usize, DbStore, String) -> F) -> boo
 where
     F: Future<Output = String>,
 {
+    is_child_with(async |config, url| config.connect(&url).await, does)
+}
+
+/// The same beside Django.
+#[cfg(all(
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "mysql",
+    feature = "django"
+))]
+pub(crate) fn is_child_beside_django<F>(
+    does: impl FnOnce(usize, session_db::DjangoDbStore, String) -> F,
+) -> bool
+where
+    F: Future<Output = String>,
+{
+    let connect = async |config: DbStoreConfig, url: String| {
+        let settings = super::django::settings();
+        config.connect_beside_django(&url, &settings).await
+    };
+    is_child_with(connect, does)
+}
+
+fn is_child_with<S, F>(
+    connect: impl AsyncFnOnce(DbStoreConfig, String) -> Result<S, Error>,
+    does: impl FnOnce(usize, S, String) -> F,
+) -> bool
+where
+    F: Future<Output = String>,
+{
     let Some(number) = role() else {
         return false;
     };
     let tell = |name: &str| std::env::var(name).expect("the parent tells it");
     let table = TableName::parse(&tell("SESSION_DB_TEST_TABLE")).expect("a name");
     block_on(async {
-        let store = DbStoreConfig::new().with_table(table).with_timeout(PATIENT);
-        let store = store.connect(&tell("SESSION_DB_TEST_URL")).await;
+        let config = DbStoreConfig::new().with_table(table).with_timeout(PATIENT);
+        let store = connect(config, tell("SESSION_DB_TEST_URL")).await;
         let store = store.expect("the server answers");
         wait_for_go();
         let number = number.parse().expect("a number");
