@@ -17,6 +17,11 @@ mod django;
 #[cfg(all(feature = "axum", any(doc, doctest)))]
 pub mod recipes;
 
+/// The page for teams that move from Django, whose code is tested.
+#[cfg(all(doctest, unix, feature = "axum", feature = "django"))]
+#[doc = include_str!("../../docs/running-with-django.md")]
+mod running_with_django {}
+
 pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
 pub use session::{LazySession, Session};

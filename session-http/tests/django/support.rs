@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
-use session_core::codec::Codec;
+use session_core::codec::{Binding, Codec};
 use session_core::django::{DjangoCodec, DjangoSettings};
 use session_core::store::{NewRecord, Page, Payload, SessionStore, StoreKey, StoreScan, Timestamp};
 use session_core::{ManualClock, MemoryStore, SessionData};
@@ -66,7 +66,10 @@ impl Site {
     /// Keeps a session that was saved at `saved_at`, in place of the one that is there.
     pub(crate) async fn put(&self, key: &StoreKey, json: &str, saved_at: Timestamp) {
         let data = SessionData::from_json(json.to_owned()).expect("a session");
-        let payload = self.codec().encode(key, &data).expect("Django writes it");
+        let payload = self
+            .codec()
+            .encode(&Binding::new(key.clone()), &data)
+            .expect("Django writes it");
         let expires_at = saved_at.saturating_add(self.settings.cookie_age());
         let new = NewRecord::new(Payload::from_bytes(payload), expires_at);
         self.store.delete(key).await.expect("memory answers");
@@ -83,7 +86,7 @@ impl Site {
             .into_iter()
             .map(|(key, record)| {
                 let bytes = record.payload.to_bytes().expect("Django could write it");
-                let data = self.codec().decode(&key, &bytes);
+                let data = self.codec().decode(&Binding::new(key.clone()), &bytes);
                 let data = data.expect("it was written here").to_json();
                 let json = String::from_utf8(data.to_vec()).expect("JSON is text");
                 (key.as_str().to_owned(), record.expires_at, json)
