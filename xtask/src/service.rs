@@ -42,11 +42,6 @@ const ALL: [&Service; 7] = [
 pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_db("conformance_postgres", &[&postgres::SERVICE]),
     of_session_db("conformance_mysql", &[&mariadb::SERVICE]),
-    of_session_db("conformance_django", BOTH_DATABASES),
-    of_session_db("django_table", BOTH_DATABASES),
-    of_session_db("django_writers", BOTH_DATABASES),
-    of_session_db("django_round_trips", BOTH_DATABASES),
-    of_session_db("django_secrets", BOTH_DATABASES),
     of_session_db("clearing", BOTH_DATABASES),
     of_session_db("migrate", BOTH_DATABASES),
     of_session_db("processes", BOTH_DATABASES),
