@@ -8,6 +8,7 @@ const HELP: &str = "\
 The project's own commands. Nothing but cargo is needed to run them.
 
 cargo xtask demo [--port N] [--store SPEC]    serve the demo and print its URL
+cargo xtask demo-django [--port N]            serve a Django and a Rust service that share their sessions
 cargo xtask test-all                          run what CI runs, and end with a table
 cargo xtask services                          start the services that tests use, and keep them
 cargo xtask tidy                              check what prose can't keep
@@ -25,6 +26,15 @@ cargo xtask demo [--port N] [--store SPEC] [-- ARGUMENTS]
   --store SPEC    where sessions are kept: `memory`, `file:DIR`, `sqlite:FILE`, or what `-- --help`
                   lists (without it: SQLite, in demo-sessions.db in the target folder)
   -- ARGUMENTS    handed to the demo as they are
+";
+
+const DEMO_DJANGO: &str = "\
+Serves a Django project and an axum service that share their sessions, behind one address, until Ctrl-C. Django is
+installed in a virtual environment in the target folder, from PyPI.
+
+cargo xtask demo-django [--port N]
+
+  --port N     listen on port N of 127.0.0.1 (without it: 8000, or a free port when 8000 is taken)
 ";
 
 const TEST_ALL: &str = "\
@@ -69,6 +79,7 @@ cargo xtask bench [-- ARGUMENTS]
 pub(crate) enum Command {
     Help(&'static str),
     Demo(Demo),
+    DemoDjango(DemoDjango),
     TestAll(TestAll),
     Services(Services),
     Tidy,
@@ -81,6 +92,12 @@ pub(crate) struct Demo {
     pub(crate) port: Option<u16>,
     pub(crate) store: Option<OsString>,
     pub(crate) rest: Vec<OsString>,
+}
+
+/// How to serve the demo with Django.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DemoDjango {
+    pub(crate) port: Option<u16>,
 }
 
 /// What to test, and how strictly.
@@ -109,6 +126,7 @@ pub(crate) fn parse(
         Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
             Some("demo") => demo(&mut parser),
+            Some("demo-django") => demo_django(&mut parser),
             Some("test-all") => test_all(&mut parser),
             Some("services") => services(&mut parser),
             Some("tidy") => without_options(&mut parser, TIDY, Command::Tidy),
@@ -135,6 +153,18 @@ fn demo(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
             Some(other) => return Err(other.unexpected()),
         }
     }
+}
+
+fn demo_django(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = DemoDjango::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help(DEMO_DJANGO)),
+            Long("port") => options.port = Some(parser.value()?.parse()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::DemoDjango(options))
 }
 
 fn test_all(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
@@ -212,6 +242,10 @@ mod tests {
                 }),
             ),
             (
+                "demo-django --port 81",
+                Command::DemoDjango(DemoDjango { port: Some(81) }),
+            ),
+            (
                 "test-all --only session-core --ci --full --install",
                 Command::TestAll(TestAll {
                     only: Some("session-core".into()),
@@ -238,7 +272,15 @@ mod tests {
 
     #[test]
     fn every_command_explains_itself() {
-        for line in ["", "demo", "test-all", "services", "tidy", "bench"] {
+        for line in [
+            "",
+            "demo",
+            "demo-django",
+            "test-all",
+            "services",
+            "tidy",
+            "bench",
+        ] {
             let help = parsed(&format!("{line} --help"));
             assert!(
                 matches!(&help, Ok(Command::Help(text)) if text.contains("cargo xtask")),
@@ -257,6 +299,7 @@ mod tests {
             ("demo --port eighty", "eighty"),
             ("demo --port 70000", "70000"),
             ("demo memory", "memory"),
+            ("demo-django --store memory", "--store"),
             ("test-all --onyl session-core", "--onyl"),
             ("test-all session-core", "session-core"),
             ("test-all --ci=yes", "yes"),

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod console;
 mod demo;
+mod demo_django;
 mod outside_crate;
 mod process;
 mod report;
@@ -56,6 +57,7 @@ fn run(workspace: &Workspace, command: Command) -> Result<bool> {
     match command {
         Command::Help(_) => Ok(true),
         Command::Demo(options) => demo::run(workspace, options),
+        Command::DemoDjango(options) => demo_django::run(workspace, options),
         Command::TestAll(options) => test_all::run(workspace, &options),
         Command::Services(options) => service::run(workspace, options),
         Command::Tidy => tidy::run(workspace),

@@ -172,7 +172,7 @@ impl Run<'_> {
             .flat_map(|test| test.services.iter().copied())
             .collect();
         service::install(&services, Permission::given(self.options.install));
-        let mut fleet = match Fleet::new(self.checks.logs()) {
+        let mut fleet = match Fleet::new(self.workspace, self.checks.logs().to_owned()) {
             Ok(fleet) => fleet,
             Err(error) => {
                 let row = Row::failed("services", Duration::ZERO, error.to_string());

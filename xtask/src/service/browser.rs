@@ -12,6 +12,7 @@ use crate::process::StopSignal;
 pub(super) const SERVICE: Service = Service {
     name: "browser",
     programs: &["chromedriver"],
+    lacks: || None,
     packages: &["chromium", "chromium-driver"],
     variable: "SESSION_TEST_WEBDRIVER",
     behind: None,

@@ -9,6 +9,7 @@ use crate::process::StopSignal;
 pub(super) const SERVICE: Service = Service {
     name: "mariadb",
     programs: &["mariadbd", "mariadb-install-db", "my_print_defaults"],
+    lacks: || None,
     // The programs alone: `mariadb-server` would set up a server of its own.
     packages: &["mariadb-server-core", "mariadb-client-core"],
     variable: "SESSION_TEST_MARIADB",
@@ -17,7 +18,8 @@ pub(super) const SERVICE: Service = Service {
     signal: StopSignal::Terminate,
     answers,
     url: |place| {
-        let Place { port, password, .. } = place;
+        let Place { port, ground, .. } = place;
+        let password = &ground.password;
         format!("mysql://root:{password}@127.0.0.1:{port}/mysql")
     },
 };
@@ -29,7 +31,7 @@ fn prepare(place: &Place) -> Result<Command> {
     let users = format!(
         "CREATE USER IF NOT EXISTS root@127.0.0.1 IDENTIFIED BY '{}';\n\
          GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;\n",
-        place.password
+        place.ground.password
     );
     let init = folder.join("init.sql");
     database::append(&init, &users)?;

@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use super::{Place, Service, account, database, postgres, program};
+use super::{Ground, Place, Service, account, database, postgres, program};
 use crate::Result;
 use crate::process::StopSignal;
 
 pub(super) const SERVICE: Service = Service {
     name: "pgbouncer",
     programs: &["pgbouncer"],
+    lacks: || None,
     packages: &["pgbouncer"],
     variable: "SESSION_TEST_PGBOUNCER",
     behind: Some(&postgres::SERVICE),
@@ -16,7 +17,8 @@ pub(super) const SERVICE: Service = Service {
     signal: StopSignal::Terminate,
     answers: database::answers_as_postgres,
     url: |place| {
-        let Place { port, password, .. } = place;
+        let Place { port, ground, .. } = place;
+        let password = &ground.password;
         format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
     },
 };
@@ -25,7 +27,7 @@ fn prepare(place: &Place) -> Result<Command> {
     let Place {
         port,
         folder,
-        password,
+        ground: Ground { password, .. },
         behind,
     } = place;
     let postgres = behind.ok_or("PgBouncer was started without PostgreSQL")?;

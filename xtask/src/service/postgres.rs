@@ -9,6 +9,7 @@ use crate::process::StopSignal;
 pub(super) const SERVICE: Service = Service {
     name: "postgres",
     programs: &["postgres", "initdb"],
+    lacks: || None,
     packages: &["postgresql"],
     variable: "SESSION_TEST_POSTGRES",
     behind: None,
@@ -16,7 +17,8 @@ pub(super) const SERVICE: Service = Service {
     signal: StopSignal::Terminate,
     answers: database::answers_as_postgres,
     url: |place| {
-        let Place { port, password, .. } = place;
+        let Place { port, ground, .. } = place;
+        let password = &ground.password;
         format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
     },
 };
@@ -36,7 +38,7 @@ fn prepare(place: &Place) -> Result<Command> {
     let folder = &place.folder;
     let data = folder.join("data");
     let password = folder.join("password");
-    database::append(&password, &place.password)?;
+    database::append(&password, &place.ground.password)?;
     account::hand_over(folder)?;
     let mut initdb = account::unprivileged(program::path("initdb"), folder);
     initdb

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Place, Service, account, database, free_port, program};
+use super::{Ground, Place, Service, account, database, free_port, program};
 use crate::Result;
 use crate::process::StopSignal;
 
@@ -17,7 +17,8 @@ pub(super) const STANDALONE: Service = Service {
     // It answers only whom it knows, and says so.
     answers: |port| database::answer(port, b"PING\r\n", 7).is_some_and(|said| said == b"-NOAUTH"),
     url: |place| {
-        let Place { port, password, .. } = place;
+        let Place { port, ground, .. } = place;
+        let password = &ground.password;
         format!("redis://:{password}@127.0.0.1:{port}/0")
     },
     variable: "SESSION_TEST_REDIS",
@@ -30,7 +31,8 @@ pub(super) const CLUSTER: Service = Service {
     // The first node does, once all of them agree.
     answers: |port| says(port, "ECHO together", "\r\ntogether\r\n"),
     url: |place| {
-        let Place { port, password, .. } = place;
+        let Place { port, ground, .. } = place;
+        let password = &ground.password;
         format!("redis-cluster://{USER}:{password}@127.0.0.1:{port}")
     },
     variable: "SESSION_TEST_REDIS_CLUSTER",
@@ -43,7 +45,8 @@ pub(super) const SENTINEL: Service = Service {
     // It knows the replica.
     answers: |port| says(port, "INFO sentinel", "slaves=1"),
     url: |place| {
-        let Place { port, password, .. } = place;
+        let Place { port, ground, .. } = place;
+        let password = &ground.password;
         format!("redis-sentinel://{USER}:{password}@127.0.0.1:{port}/sessions/0")
     },
     variable: "SESSION_TEST_REDIS_SENTINEL",
@@ -54,6 +57,7 @@ pub(super) const SENTINEL: Service = Service {
 const SERVICE: Service = Service {
     name: "",
     programs: &["redis-server", "redis-cli"],
+    lacks: || None,
     // Debian's own package starts a server at its installation, if the system lets it; that one is left alone.
     packages: &["redis-server"],
     variable: "",
@@ -82,7 +86,7 @@ fn prepare_standalone(place: &Place) -> Result<Command> {
     let Place {
         port,
         folder,
-        password,
+        ground: Ground { password, .. },
         ..
     } = place;
     let settings = folder.join("server.conf");
@@ -104,7 +108,7 @@ fn prepare_cluster(place: &Place) -> Result<Command> {
         let text = format!(
             "{SETTINGS}{}port {port}\ncluster-enabled yes\ncluster-port {bus}\n\
              cluster-config-file nodes.conf\ncluster-node-timeout 1000\n",
-            users(&place.password, "+ping"),
+            users(&place.ground.password, "+ping"),
         );
         server_in(place, port, &text)?;
     }
@@ -129,7 +133,8 @@ fn prepare_cluster(place: &Place) -> Result<Command> {
 }
 
 fn prepare_sentinel(place: &Place) -> Result<Command> {
-    let Place { port, password, .. } = place;
+    let Place { port, ground, .. } = place;
+    let password = &ground.password;
     let (primary, replica) = (free_port()?, free_port()?);
     for port in [primary, replica] {
         let mut text = format!(
@@ -178,7 +183,7 @@ fn servers(place: &Place, ports: &[u16], agree: &str) -> Result<Command> {
         .env("SERVER", program::path("redis-server"))
         .env("CLI", program::path("redis-cli"))
         // Not as an argument, which others can see.
-        .env("REDISCLI_AUTH", &place.password);
+        .env("REDISCLI_AUTH", &place.ground.password);
     Ok(command)
 }
 

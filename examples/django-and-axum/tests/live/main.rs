@@ -1,0 +1,16 @@
+//! Real Django beside us, on one session table: over HTTP, on SQLite and on PostgreSQL. `cargo xtask test-all` starts both; by
+//! hand: `cargo xtask services`.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod contents;
+#[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod log_in;
+#[cfg(test)]
+mod secret_key;
+#[cfg(test)]
+mod writers;
