@@ -4,12 +4,11 @@
 #[cfg(test)]
 mod support;
 
-use session_core::SessionManager;
-use session_core::conformance::{CountingStore, Operation};
+use session_core::conformance::Operation;
 use session_core::store::{Saved, SessionStore};
 
 use support::scenarios::{self, Pair};
-use support::servers::{Redis, Site};
+use support::servers::{CountedStore, Redis, Site};
 use support::{NOW, change, key, new, shown};
 
 session_core::conformance_suite!(
@@ -32,8 +31,8 @@ async fn two_processes_lose_no_update_and_bring_nothing_back() {
             continue;
         };
         let pair = Pair {
-            one: SessionManager::new(site.process().await),
-            other: SessionManager::new(site.process().await),
+            one: site.manager().await,
+            other: site.manager().await,
         };
         scenarios::all(&pair).await;
     }
@@ -75,7 +74,3 @@ async fn a_copy_in_redis_spares_the_database_and_ends_with_its_session() {
         }
     }
 }
-
-#[cfg(test)]
-type CountedStore =
-    session_cached_db::CachedDbStore<session_cache::RedisCache, CountingStore<session_db::DbStore>>;

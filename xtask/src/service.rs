@@ -3,7 +3,6 @@
 mod account;
 mod browser;
 mod database;
-pub(crate) mod django;
 mod folder;
 mod install;
 mod mariadb;
@@ -15,7 +14,7 @@ mod redis;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ use folder::Folder;
 pub(crate) use install::Permission;
 
 /// Every service there is. One that stands behind another comes before it.
-const ALL: [&Service; 9] = [
+const ALL: [&Service; 7] = [
     &postgres::SERVICE,
     &mariadb::SERVICE,
     &pgbouncer::SERVICE,
@@ -37,8 +36,6 @@ const ALL: [&Service; 9] = [
     &redis::CLUSTER,
     &redis::SENTINEL,
     &browser::SERVICE,
-    &django::ON_SQLITE,
-    &django::ON_POSTGRES,
 ];
 
 /// Which integration test needs which services. It is kept out of its package's ordinary tests.
@@ -128,8 +125,6 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     /// What must be installed.
     programs: &'static [&'static str],
-    /// What else must be there: its name, if it is not.
-    lacks: fn() -> Option<&'static str>,
     /// What to install when it is not.
     packages: &'static [&'static str],
     /// The environment variable by which tests get the URL.
@@ -150,23 +145,10 @@ struct Place {
     port: u16,
     /// An empty folder that only this user can enter.
     folder: PathBuf,
-    ground: Ground,
+    /// What clients must know: whoever else uses this machine can connect as well.
+    password: String,
     /// The port of the service behind this one.
     behind: Option<u16>,
-}
-
-/// What all services of a run have in common.
-#[derive(Debug, Clone)]
-struct Ground {
-    /// The checkout.
-    root: PathBuf,
-    /// Where cargo builds, and where things may be kept that take long to make.
-    target: PathBuf,
-    /// For what the services print.
-    logs: PathBuf,
-    /// What clients must know: whoever else uses this machine can connect as well. One for the whole run, since a service must
-    /// know that of the one behind it.
-    password: String,
 }
 
 /// An integration test and its services.
@@ -179,7 +161,9 @@ pub(crate) struct ServiceTest {
 
 /// The services that one run has started. They are stopped when this is dropped.
 pub(crate) struct Fleet {
-    ground: Ground,
+    logs: PathBuf,
+    /// One for the whole run, since a service must know that of the one behind it.
+    password: String,
     started: Vec<(&'static str, Started)>,
 }
 
@@ -207,7 +191,7 @@ pub(crate) fn run(workspace: &Workspace, options: Services) -> Result<bool> {
     let logs = workspace.target.join("services");
     fs::create_dir_all(&logs)?;
     let mut is_complete = true;
-    let mut fleet = Fleet::new(workspace, logs)?;
+    let mut fleet = Fleet::new(&logs)?;
     for service in ALL {
         match fleet.start(service) {
             Ok(Address { url, .. }) => say(format_args!("export {}={url}", service.variable)),
@@ -245,15 +229,10 @@ pub(crate) fn install(services: &[&'static Service], permission: Permission) {
 
 impl Fleet {
     /// None yet. What the services print goes to files in `logs`.
-    pub(crate) fn new(workspace: &Workspace, logs: PathBuf) -> Result<Self> {
-        let ground = Ground {
-            root: workspace.root.clone(),
-            target: workspace.target.clone(),
-            logs,
-            password: database::password()?,
-        };
+    pub(crate) fn new(logs: &Path) -> Result<Self> {
         Ok(Self {
-            ground,
+            logs: logs.to_owned(),
+            password: database::password()?,
             started: Vec::new(),
         })
     }
@@ -271,7 +250,7 @@ impl Fleet {
             Some(behind) => Some(self.start(behind)?.port),
             None => None,
         };
-        let started = service.start(&self.ground, behind)?;
+        let started = service.start(&self.logs, &self.password, behind)?;
         let address = started.address.clone();
         self.started.push((service.name, started));
         Ok(address)
@@ -292,8 +271,7 @@ impl Service {
 
     fn program_missing(&self) -> Option<&'static str> {
         let is_missing = |name: &&str| program::find(name).is_none();
-        let program = self.programs.iter().copied().find(is_missing);
-        program.or_else(self.lacks)
+        self.programs.iter().copied().find(is_missing)
     }
 
     /// What to install for it, and for the service behind it.
@@ -308,9 +286,9 @@ impl Service {
     }
 
     /// Starts it on a free port and waits until it answers.
-    fn start(&self, ground: &Ground, behind: Option<u16>) -> Result<Started> {
+    fn start(&self, logs: &Path, password: &str, behind: Option<u16>) -> Result<Started> {
         Folder::sweep();
-        let log = ground.logs.join(format!("service-{}.log", self.name));
+        let log = logs.join(format!("service-{}.log", self.name));
         let mut starts = 0;
         loop {
             starts += 1;
@@ -318,7 +296,7 @@ impl Service {
             let place = Place {
                 port: free_port()?,
                 folder: folder.path().to_owned(),
-                ground: ground.clone(),
+                password: password.to_owned(),
                 behind,
             };
             let command = (self.prepare)(&place)?;
@@ -362,7 +340,7 @@ impl Service {
     }
 }
 
-pub(crate) fn free_port() -> Result<u16> {
+fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }
@@ -374,7 +352,6 @@ mod tests {
     const MISSING: Service = Service {
         name: "sample",
         programs: &["xtask-has-no-such-program"],
-        lacks: || None,
         packages: &["sample-server", "sample-tools"],
         variable: "SESSION_TEST_SAMPLE",
         behind: None,
@@ -405,13 +382,7 @@ mod tests {
             },
             ..MISSING
         };
-        let ground = Ground {
-            root: PathBuf::new(),
-            target: PathBuf::new(),
-            logs: logs.path().to_owned(),
-            password: String::new(),
-        };
-        let Err(error) = broken.start(&ground, None) else {
+        let Err(error) = broken.start(logs.path(), "", None) else {
             panic!("a service that does not run was taken for started");
         };
         assert!(error.to_string().contains("the disk is full"), "{error}");
@@ -445,7 +416,7 @@ mod tests {
 
     #[test]
     fn every_test_that_needs_a_service_exists() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for test in TESTS {
             let mut packages = fs::read_dir(&root)
                 .unwrap()

@@ -1,14 +1,14 @@
 //! A cluster: a node killed, a node frozen, slots that move.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use session_cache::{CacheStore, RedisStore};
 use session_core::Owner;
 use session_core::store::{EndScope, Page, Saved, SessionStore as _, StoreKey};
 
-use crate::support::nodes::Node;
+use crate::support::cluster::{healthy, holder_of, members};
 use crate::support::{
-    NOW, Server, WAIT_MAX, assert_unavailable, bounded, change, connected, key, load, new, new_of,
+    NOW, Server, assert_unavailable, bounded, change, connected, key, load, new, new_of,
     new_prefix, text,
 };
 use crate::{GRACE, Load, PATIENCE};
@@ -22,64 +22,10 @@ async fn store(prefix: &str) -> Option<RedisStore> {
     Some(CacheStore::new(connected(config).await))
 }
 
-/// A node that serves, with its id.
-struct Member {
-    node: Node,
-    id: String,
-}
-
-async fn members() -> Vec<Member> {
-    let node = Server::Cluster.node().expect("it was there");
-    let text: String = node.ask(&["CLUSTER", "NODES"]).await;
-    let members = text.lines().filter_map(|line| {
-        let mut fields = line.split(' ');
-        let (id, address) = (fields.next()?, fields.next()?);
-        let (address, _) = address.split_once('@')?;
-        Some(Member {
-            node: Server::Cluster.node_at(address),
-            id: id.to_owned(),
-        })
-    });
-    members.collect()
-}
-
 async fn slot_of(prefix: &str, key: &StoreKey) -> u16 {
     let node = Server::Cluster.node().expect("it was there");
     let name = format!("{prefix}{}", key.as_str());
     node.ask(&["CLUSTER", "KEYSLOT", &name]).await
-}
-
-/// The node whose slots have the key, by asking each.
-async fn holder_of(prefix: &str, key: &StoreKey) -> Member {
-    let name = format!("{prefix}{}", key.as_str());
-    for member in members().await {
-        let mut connection = member.node.connect().await;
-        let answer = member
-            .node
-            .ask_on::<bool>(&mut connection, &["EXISTS", &name])
-            .await;
-        if answer.is_ok_and(|exists| exists) {
-            return member;
-        }
-    }
-    panic!("no node has the key");
-}
-
-async fn healthy() {
-    let started = Instant::now();
-    for member in members().await {
-        loop {
-            let info: String = member.node.ask(&["CLUSTER", "INFO"]).await;
-            if info.contains("cluster_state:ok") {
-                break;
-            }
-            assert!(
-                started.elapsed() < WAIT_MAX,
-                "the cluster stays down: {info}"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 /// Waits until sessions can be made on every node again.

@@ -20,23 +20,6 @@ async fn store_with(prefix: &str) -> Option<RedisStore> {
     Some(CacheStore::new(connected(config).await))
 }
 
-/// What is written now survives a failover.
-async fn replicated(primary: &Node) {
-    let started = Instant::now();
-    primary.wait_for_fact("connected_slaves", "1").await;
-    let mut connection = primary.connect().await;
-    loop {
-        let replicas: i64 = primary
-            .ask_on(&mut connection, &["WAIT", "1", "1000"])
-            .await
-            .expect("the primary answers");
-        if replicas == 1 {
-            return;
-        }
-        assert!(started.elapsed() < WAIT_MAX, "the replica does not follow");
-    }
-}
-
 async fn another_primary(than: &str) -> Node {
     let started = Instant::now();
     loop {
@@ -57,7 +40,7 @@ async fn a_killed_primary_is_followed_by_the_replica_without_a_restart() {
     };
     let version = store.create(&key(1), new("a"), NOW).await.unwrap();
     let primary = Server::Sentinel.primary().await;
-    replicated(&primary).await;
+    primary.replicated().await;
     let load_on_it = Load::start(&store, 20);
     load_on_it.visits(50).await;
     let victim = primary.victim().await;
@@ -73,7 +56,7 @@ async fn a_killed_primary_is_followed_by_the_replica_without_a_restart() {
     victim.let_it_start();
     // The old one comes back as a replica, and nobody takes it for the primary.
     primary.wait_for_fact("role", "slave").await;
-    replicated(&Server::Sentinel.primary().await).await;
+    Server::Sentinel.primary().await.replicated().await;
     assert_eq!(text(&load(&store, &key(1)).await.expect("it lives")), "b");
 }
 
@@ -87,7 +70,7 @@ async fn a_demoted_primary_is_not_written_to() {
     store.create(&key(1), new("a"), NOW).await.unwrap();
     let primary = Server::Sentinel.primary().await;
     let port = primary.fact("tcp_port").await;
-    replicated(&primary).await;
+    primary.replicated().await;
     let load_on_it = Load::start(&store, 20);
     load_on_it.visits(50).await;
     let sentinel = Server::Sentinel.node().expect("it was there");
@@ -106,7 +89,7 @@ async fn a_demoted_primary_is_not_written_to() {
     recovered(&store, &key(9)).await;
     load_on_it.visits(50).await;
     load_on_it.stop().await;
-    replicated(&next).await;
+    next.replicated().await;
     // What was just written is on the new one.
     let version = recovered(&store, &key(10)).await;
     let name = format!("{prefix}{}", key(10).as_str());

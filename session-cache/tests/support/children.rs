@@ -60,6 +60,23 @@ pub(crate) fn is_child<F>(does: impl FnOnce(usize, RedisStore, String) -> F) -> 
 where
     F: Future<Output = String>,
 {
+    is_child_with(
+        async |server, prefix| {
+            let config = server.config_with_prefix(&prefix);
+            CacheStore::new(connected(config.expect("the parent has it")).await)
+        },
+        does,
+    )
+}
+
+/// The same with a store of another kind, which `connects` makes of the server and the prefix.
+pub(crate) fn is_child_with<S, F>(
+    connects: impl AsyncFnOnce(Server, String) -> S,
+    does: impl FnOnce(usize, S, String) -> F,
+) -> bool
+where
+    F: Future<Output = String>,
+{
     let Ok(number) = std::env::var("SESSION_CACHE_TEST_NUMBER") else {
         return false;
     };
@@ -70,8 +87,7 @@ where
         .find(|known| format!("{known:?}") == server)
         .expect("the parent knows it");
     block_on(async {
-        let config = server.config_with_prefix(&tell("SESSION_CACHE_TEST_PREFIX"));
-        let store = CacheStore::new(connected(config.expect("the parent has it")).await);
+        let store = connects(server, tell("SESSION_CACHE_TEST_PREFIX")).await;
         say("ready");
         let mut line = String::new();
         std::io::stdin()

@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod children;
+pub(crate) mod cluster;
 pub(crate) mod monitor;
 pub(crate) mod nodes;
 pub(crate) mod proxy;

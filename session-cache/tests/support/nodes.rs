@@ -148,6 +148,23 @@ impl Node {
         }
     }
 
+    /// Waits until what was written so far survives a failover.
+    pub(crate) async fn replicated(&self) {
+        let started = Instant::now();
+        self.wait_for_fact("connected_slaves", "1").await;
+        let mut connection = self.connect().await;
+        loop {
+            let replicas: i64 = self
+                .ask_on(&mut connection, &["WAIT", "1", "1000"])
+                .await
+                .expect("the primary answers");
+            if replicas == 1 {
+                return;
+            }
+            assert!(started.elapsed() < WAIT_MAX, "the replica does not follow");
+        }
+    }
+
     /// So that it can be killed, and is down then until the victim is dropped.
     pub(crate) async fn victim(&self) -> Victim {
         let folder = PathBuf::from(self.setting("dir").await);

@@ -21,8 +21,8 @@ pub(crate) struct Proxy {
 struct State {
     connections: u64,
     delay: Duration,
-    /// The next answer is cut after so many bytes, and its connection with it.
-    cut_after: Option<usize>,
+    /// So many answers pass, and the next one is cut after so many bytes, and its connection with it.
+    cut: Option<(u64, usize)>,
 }
 
 /// Which connections are silent: those with a number up to this.
@@ -86,7 +86,17 @@ impl Proxy {
 
     /// The next answer is cut after so many bytes.
     pub(crate) fn cut_next_answer(&self, after: usize) {
-        self.state().cut_after = Some(after);
+        self.cut_answer_behind(0, after);
+    }
+
+    /// So many answers pass, and the one behind them is cut after so many bytes.
+    pub(crate) fn cut_answer_behind(&self, answers: u64, after: usize) {
+        self.state().cut = Some((answers, after));
+    }
+
+    /// Cuts nothing any more. Whether it still would have.
+    pub(crate) fn spare(&self) -> bool {
+        self.state().cut.take().is_some()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,9 +133,13 @@ impl Proxy {
             let mut is_cut = false;
             let delay = {
                 let mut state = self.state();
-                if are_answers && let Some(after) = state.cut_after.take() {
-                    is_cut = true;
-                    length = length.min(after);
+                match state.cut.take_if(|_| are_answers) {
+                    Some((0, after)) => {
+                        is_cut = true;
+                        length = length.min(after);
+                    }
+                    Some((answers, after)) => state.cut = Some((answers - 1, after)),
+                    None => {}
                 }
                 state.delay
             };

@@ -7,6 +7,7 @@
 
 pub(crate) mod assured;
 pub(crate) mod events;
+pub(crate) mod everything;
 pub(crate) mod evictable;
 pub(crate) mod fault_cache;
 pub(crate) mod scenarios;
