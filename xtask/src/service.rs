@@ -67,9 +67,16 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cache("processes", ALL_OF_REDIS),
     of_session_cache("round_trips", ALL_OF_REDIS),
     of_session_cache("topologies", ALL_OF_REDIS),
-    of_session_cached_db("conformance_redis_postgres"),
-    of_session_cached_db("outage"),
-    of_session_cached_db("processes"),
+    ServiceTest {
+        package: "session-cached-db",
+        test: "conformance_redis_postgres",
+        services: &[
+            &postgres::SERVICE,
+            &redis::STANDALONE,
+            &redis::CLUSTER,
+            &redis::SENTINEL,
+        ],
+    },
     ServiceTest {
         package: "mail",
         test: "browser",
@@ -97,19 +104,6 @@ const fn of_session_cache(
         package: "session-cache",
         test,
         services,
-    }
-}
-
-const fn of_session_cached_db(test: &'static str) -> ServiceTest {
-    ServiceTest {
-        package: "session-cached-db",
-        test,
-        services: &[
-            &postgres::SERVICE,
-            &redis::STANDALONE,
-            &redis::CLUSTER,
-            &redis::SENTINEL,
-        ],
     }
 }
 
