@@ -3,6 +3,7 @@
 mod account;
 mod browser;
 mod database;
+pub(crate) mod django;
 mod folder;
 mod install;
 mod mariadb;
@@ -14,7 +15,7 @@ mod redis;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use folder::Folder;
 pub(crate) use install::Permission;
 
 /// Every service there is. One that stands behind another comes before it.
-const ALL: [&Service; 7] = [
+const ALL: [&Service; 9] = [
     &postgres::SERVICE,
     &mariadb::SERVICE,
     &pgbouncer::SERVICE,
@@ -36,6 +37,8 @@ const ALL: [&Service; 7] = [
     &redis::CLUSTER,
     &redis::SENTINEL,
     &browser::SERVICE,
+    &django::ON_SQLITE,
+    &django::ON_POSTGRES,
 ];
 
 /// Which integration test needs which services. It is kept out of its package's ordinary tests.
@@ -67,16 +70,9 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cache("processes", ALL_OF_REDIS),
     of_session_cache("round_trips", ALL_OF_REDIS),
     of_session_cache("topologies", ALL_OF_REDIS),
-    ServiceTest {
-        package: "session-cached-db",
-        test: "conformance_redis_postgres",
-        services: &[
-            &postgres::SERVICE,
-            &redis::STANDALONE,
-            &redis::CLUSTER,
-            &redis::SENTINEL,
-        ],
-    },
+    of_session_cached_db("conformance_redis_postgres"),
+    of_session_cached_db("outage"),
+    of_session_cached_db("processes"),
     ServiceTest {
         package: "mail",
         test: "browser",
@@ -107,6 +103,19 @@ const fn of_session_cache(
     }
 }
 
+const fn of_session_cached_db(test: &'static str) -> ServiceTest {
+    ServiceTest {
+        package: "session-cached-db",
+        test,
+        services: &[
+            &postgres::SERVICE,
+            &redis::STANDALONE,
+            &redis::CLUSTER,
+            &redis::SENTINEL,
+        ],
+    }
+}
+
 /// How long a service may take until it answers.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -119,6 +128,8 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     /// What must be installed.
     programs: &'static [&'static str],
+    /// What else must be there: its name, if it is not.
+    lacks: fn() -> Option<&'static str>,
     /// What to install when it is not.
     packages: &'static [&'static str],
     /// The environment variable by which tests get the URL.
@@ -139,10 +150,23 @@ struct Place {
     port: u16,
     /// An empty folder that only this user can enter.
     folder: PathBuf,
-    /// What clients must know: whoever else uses this machine can connect as well.
-    password: String,
+    ground: Ground,
     /// The port of the service behind this one.
     behind: Option<u16>,
+}
+
+/// What all services of a run have in common.
+#[derive(Debug, Clone)]
+struct Ground {
+    /// The checkout.
+    root: PathBuf,
+    /// Where cargo builds, and where things may be kept that take long to make.
+    target: PathBuf,
+    /// For what the services print.
+    logs: PathBuf,
+    /// What clients must know: whoever else uses this machine can connect as well. One for the whole run, since a service must
+    /// know that of the one behind it.
+    password: String,
 }
 
 /// An integration test and its services.
@@ -155,9 +179,7 @@ pub(crate) struct ServiceTest {
 
 /// The services that one run has started. They are stopped when this is dropped.
 pub(crate) struct Fleet {
-    logs: PathBuf,
-    /// One for the whole run, since a service must know that of the one behind it.
-    password: String,
+    ground: Ground,
     started: Vec<(&'static str, Started)>,
 }
 
@@ -185,7 +207,7 @@ pub(crate) fn run(workspace: &Workspace, options: Services) -> Result<bool> {
     let logs = workspace.target.join("services");
     fs::create_dir_all(&logs)?;
     let mut is_complete = true;
-    let mut fleet = Fleet::new(&logs)?;
+    let mut fleet = Fleet::new(workspace, logs)?;
     for service in ALL {
         match fleet.start(service) {
             Ok(Address { url, .. }) => say(format_args!("export {}={url}", service.variable)),
@@ -223,10 +245,15 @@ pub(crate) fn install(services: &[&'static Service], permission: Permission) {
 
 impl Fleet {
     /// None yet. What the services print goes to files in `logs`.
-    pub(crate) fn new(logs: &Path) -> Result<Self> {
-        Ok(Self {
-            logs: logs.to_owned(),
+    pub(crate) fn new(workspace: &Workspace, logs: PathBuf) -> Result<Self> {
+        let ground = Ground {
+            root: workspace.root.clone(),
+            target: workspace.target.clone(),
+            logs,
             password: database::password()?,
+        };
+        Ok(Self {
+            ground,
             started: Vec::new(),
         })
     }
@@ -244,7 +271,7 @@ impl Fleet {
             Some(behind) => Some(self.start(behind)?.port),
             None => None,
         };
-        let started = service.start(&self.logs, &self.password, behind)?;
+        let started = service.start(&self.ground, behind)?;
         let address = started.address.clone();
         self.started.push((service.name, started));
         Ok(address)
@@ -265,7 +292,8 @@ impl Service {
 
     fn program_missing(&self) -> Option<&'static str> {
         let is_missing = |name: &&str| program::find(name).is_none();
-        self.programs.iter().copied().find(is_missing)
+        let program = self.programs.iter().copied().find(is_missing);
+        program.or_else(self.lacks)
     }
 
     /// What to install for it, and for the service behind it.
@@ -280,9 +308,9 @@ impl Service {
     }
 
     /// Starts it on a free port and waits until it answers.
-    fn start(&self, logs: &Path, password: &str, behind: Option<u16>) -> Result<Started> {
+    fn start(&self, ground: &Ground, behind: Option<u16>) -> Result<Started> {
         Folder::sweep();
-        let log = logs.join(format!("service-{}.log", self.name));
+        let log = ground.logs.join(format!("service-{}.log", self.name));
         let mut starts = 0;
         loop {
             starts += 1;
@@ -290,7 +318,7 @@ impl Service {
             let place = Place {
                 port: free_port()?,
                 folder: folder.path().to_owned(),
-                password: password.to_owned(),
+                ground: ground.clone(),
                 behind,
             };
             let command = (self.prepare)(&place)?;
@@ -334,7 +362,7 @@ impl Service {
     }
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }
@@ -346,6 +374,7 @@ mod tests {
     const MISSING: Service = Service {
         name: "sample",
         programs: &["xtask-has-no-such-program"],
+        lacks: || None,
         packages: &["sample-server", "sample-tools"],
         variable: "SESSION_TEST_SAMPLE",
         behind: None,
@@ -376,7 +405,13 @@ mod tests {
             },
             ..MISSING
         };
-        let Err(error) = broken.start(logs.path(), "", None) else {
+        let ground = Ground {
+            root: PathBuf::new(),
+            target: PathBuf::new(),
+            logs: logs.path().to_owned(),
+            password: String::new(),
+        };
+        let Err(error) = broken.start(&ground, None) else {
             panic!("a service that does not run was taken for started");
         };
         assert!(error.to_string().contains("the disk is full"), "{error}");
@@ -410,7 +445,7 @@ mod tests {
 
     #[test]
     fn every_test_that_needs_a_service_exists() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for test in TESTS {
             let mut packages = fs::read_dir(&root)
                 .unwrap()
