@@ -96,6 +96,13 @@ pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
     );
 }
 
+pub(crate) fn changes_lost() {
+    tracing::warn!(
+        event = "session_changes_lost",
+        "a session was changed after its response had begun, and nobody called `save`"
+    );
+}
+
 pub(crate) fn too_many_new_sessions(per_minute_max: u32) {
     tracing::warn!(
         event = "session_limit",

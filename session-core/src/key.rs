@@ -58,7 +58,7 @@ impl SessionKey {
         let mut slots = key.iter_mut();
         let mut slot = slots.next();
         while slot.is_some() {
-            getrandom::fill(random.as_mut_slice()).map_err(SessionError::randomness)?;
+            crate::random::fill(random.as_mut_slice()).map_err(SessionError::randomness)?;
             for byte in random.iter().filter(|byte| **byte < UNBIASED_BELOW) {
                 let Some(place) = slot else { break };
                 *place = Self::ALPHABET
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn only_exact_keys_parse() {
+    fn id_06_in_01_only_exact_keys_parse() {
         let good = "abcdefghijklmnopqrstuvwxyz012345";
         assert!(SessionKey::parse(good.as_bytes()).is_some());
         for bad in [
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn new_keys_use_the_whole_alphabet_evenly() {
+    fn id_01_new_keys_use_the_whole_alphabet_evenly() {
         let mut counts = std::collections::BTreeMap::new();
         let keys = 4_000;
         for _ in 0..keys {

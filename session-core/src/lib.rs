@@ -1,6 +1,9 @@
 #![doc = include_str!("../docs/crate.md")]
 
 mod clock;
+mod random;
+#[cfg(doctest)]
+mod must_not_build;
 #[cfg(feature = "sealed")]
 mod key_ring;
 mod key;

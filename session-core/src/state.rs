@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::data::SessionData;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
+use crate::events;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(crate) accessed: bool,
     pub(crate) modified: bool,
     pub(crate) headers_sent: bool,
+    /// Whether something was changed after the request's commit, which only a `save` of its own stores.
+    pub(crate) is_late: bool,
     pub(crate) activity: Activity,
     pub(crate) in_doubt: Option<Doubt>,
     /// Grows with every change of the view, so that a closure that ran without the lock can tell.
@@ -206,6 +209,15 @@ impl Drop for Locked<'_> {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.is_late && !state.log.is_empty() {
+            events::changes_lost();
+        }
+    }
+}
+
 impl Shared {
     pub(crate) fn new(manager: SessionManager, state: State) -> Self {
         Self {
@@ -314,6 +326,7 @@ impl State {
     /// Notes a change that the view shows already.
     pub(crate) fn note(&mut self, entry: Entry) {
         self.log.push(entry);
+        self.is_late |= self.headers_sent;
         self.accessed = true;
         self.modified = true;
         self.generation += 1;

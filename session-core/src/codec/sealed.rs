@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::data::SessionData;
 use crate::key_ring::KeyRing;
 use crate::owner::Owner;
+use crate::random;
 use crate::store::StoreError;
 
 const NAME: &str = "the sealed codec";
@@ -169,7 +170,7 @@ impl<C: Codec> SealedCodec<C> {
         const OPERATION: &str = "seal a payload";
         let key = &*self.first;
         let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce).map_err(|error| StoreError::failed(NAME, OPERATION, error))?;
+        random::fill(&mut nonce).map_err(|error| StoreError::failed(NAME, OPERATION, error))?;
         let mut sealed = Vec::with_capacity(HEADER_LEN + text.len() + TAG_LEN);
         sealed.extend_from_slice(&MAGIC);
         sealed.extend_from_slice(&key.id);

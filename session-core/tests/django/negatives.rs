@@ -156,7 +156,7 @@ fn no_byte_of_a_payload_can_be_changed() {
 }
 
 #[test]
-fn what_is_inflated_is_bounded_by_the_limits_to_the_byte() {
+fn data_05_what_is_inflated_is_bounded_by_the_limits_to_the_byte() {
     let salt = "django.contrib.sessions.SessionStore";
     let mut limits = Limits::default();
     limits.data_bytes_max = 100_000;

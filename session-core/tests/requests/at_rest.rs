@@ -323,7 +323,8 @@ fn rest_04_every_name_and_purpose_has_keys_of_its_own() {
 }
 
 #[test]
-fn rest_05_a_payload_that_another_library_sealed_is_opened_and_one_with_a_flipped_bit_is_not() {
+fn rest_05_data_03_a_payload_that_another_library_sealed_is_opened_and_one_with_a_flipped_bit_is_not()
+ {
     // Made with PyCryptodome and Python's hmac from what the documentation says.
     const SEALED: &str = "f55343012a4678a86465666768696a6b6c6d6e6f707172737475767778797a7b408d12a884c51280f08a48b9f9f3d1c51766ab7f11cdc039c54197c66054";
     let sealed = from_hex(SEALED);
@@ -452,7 +453,7 @@ impl Codec for Spy {
 }
 
 #[test]
-fn rest_08_nothing_else_is_tried_on_what_is_refused() {
+fn rest_08_data_02_nothing_else_is_tried_on_what_is_refused() {
     let spy = Spy::default();
     let codec = SealedCodec::new(spy.clone(), &rings(1, &[2]));
     let binding = golden_binding();

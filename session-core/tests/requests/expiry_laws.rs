@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_session_lives_as_long_as_it_is_used_and_its_absolute_timeout_allows(
+    fn exp_06_a_session_lives_as_long_as_it_is_used_and_its_absolute_timeout_allows(
         program in steps(),
         idle in 600..6_000_u64,
         absolute in prop::option::of(3_000..20_000_u64),

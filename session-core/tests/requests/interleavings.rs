@@ -377,7 +377,7 @@ fn nothing_is_lost_and_nothing_comes_back(
 }
 
 #[test]
-fn two_requests_in_every_order() {
+fn race_01_two_requests_in_every_order() {
     let mut orders = 0;
     for (at, first) in Deed::ALL.into_iter().enumerate() {
         for second in Deed::ALL.into_iter().skip(at) {
@@ -392,7 +392,7 @@ fn two_requests_in_every_order() {
 }
 
 #[test]
-fn three_requests_in_every_order() {
+fn race_01_three_requests_in_every_order() {
     if std::env::var_os("SESSION_TEST_FULL").is_none() {
         // One of the sets that meet most often; all of them with SESSION_TEST_FULL=1.
         let orders = every_order(&[Deed::Set, Deed::ModifyNow, Deed::Flush]);

@@ -17,4 +17,6 @@ mod merge;
 #[cfg(test)]
 mod no_secret_is_printed;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod support;

@@ -148,7 +148,7 @@ async fn a_changed_key_keeps_data_owner_label_and_expiry() {
 }
 
 #[tokio::test]
-async fn a_log_in_keeps_anonymous_data_and_flushes_another_owners() {
+async fn fix_07_a_log_in_keeps_anonymous_data_and_flushes_another_owners() {
     let site = Site::new();
     let anonymous = site
         .visitor(|session| session.set("cart", &1).unwrap())
@@ -352,7 +352,7 @@ async fn a_key_that_the_client_has_is_sent_again_only_if_the_policy_says_so() {
 }
 
 #[tokio::test]
-async fn of_several_keys_exactly_one_live_one_counts() {
+async fn fix_08_in_11_of_several_keys_exactly_one_live_one_counts() {
     let site = Site::new();
     let one = site.visitor(|session| session.set("n", &1).unwrap()).await;
     let two = site.visitor(|session| session.set("n", &2).unwrap()).await;
@@ -396,7 +396,7 @@ async fn of_several_keys_exactly_one_live_one_counts() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_never_adopted() {
+async fn fix_01_an_unknown_key_is_never_adopted() {
     let site = Site::new();
     let planted = SessionKey::generate().unwrap();
     let request = site.request(Some(&planted));
@@ -409,7 +409,7 @@ async fn an_unknown_key_is_never_adopted() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_is_left_alone_and_the_visitor_starts_afresh() {
+async fn data_08_fail_05_a_damaged_record_is_left_alone_and_the_visitor_starts_afresh() {
     let site = Site::new();
     let key = SessionKey::generate().unwrap();
     let store_key = site.manager.policy().keys().store_key(&key);
@@ -436,7 +436,7 @@ async fn a_damaged_record_is_left_alone_and_the_visitor_starts_afresh() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_asked_is_not_no_session() {
+async fn fail_01_a_store_that_cannot_be_asked_is_not_no_session() {
     let (site, live) = site_with_visitor().await;
     site.store
         .refuse(session_core::conformance::Call::any().and_later());
@@ -453,7 +453,7 @@ async fn a_store_that_cannot_be_asked_is_not_no_session() {
 }
 
 #[tokio::test]
-async fn a_load_is_tried_once_more_and_a_create_is_not() {
+async fn fail_03_a_load_is_tried_once_more_and_a_create_is_not() {
     let (site, live) = site_with_visitor().await;
     site.store.refuse(Operation::Load);
     let request = site.request(Some(&live));
@@ -466,7 +466,7 @@ async fn a_load_is_tried_once_more_and_a_create_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_never_answers_is_given_up_in_time() {
+async fn dos_07_a_store_that_never_answers_is_given_up_in_time() {
     let (site, live) = site_with_visitor().await;
     let gate = site
         .store
@@ -483,7 +483,7 @@ async fn a_store_that_never_answers_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn limits_are_errors_and_nothing_is_lost() {
+async fn data_04_limits_are_errors_and_nothing_is_lost() {
     let mut limits = Limits::default();
     limits.names_max = 2;
     limits.data_bytes_max = 40;
@@ -664,7 +664,7 @@ async fn djangos_methods_mark_what_django_marks() {
 }
 
 #[tokio::test]
-async fn values_of_another_shape_are_errors_that_spare_the_rest() {
+async fn data_06_values_of_another_shape_are_errors_that_spare_the_rest() {
     let (site, live) = site_with_visitor().await;
     let request = site.request(Some(&live));
     let session = request.session().await;
@@ -740,7 +740,7 @@ async fn the_test_cookie_takes_two_requests() {
 }
 
 #[tokio::test]
-async fn an_owner_sees_and_ends_their_own_sessions() {
+async fn end_04_end_05_end_06_an_owner_sees_and_ends_their_own_sessions() {
     let site = Site::new();
     let mut keys = Vec::new();
     for label in ["phone", "laptop", "library"] {
@@ -816,7 +816,7 @@ async fn ending_the_current_session_by_its_handle_is_a_log_out() {
 }
 
 #[tokio::test]
-async fn a_store_without_an_index_is_refused_in_time() {
+async fn fail_08_a_store_without_an_index_is_refused_in_time() {
     use session_core::conformance::FourMethodStore;
     let manager = session_core::SessionManager::new(FourMethodStore::new());
     assert!(matches!(
@@ -833,7 +833,7 @@ async fn a_store_without_an_index_is_refused_in_time() {
 }
 
 #[tokio::test]
-async fn deleted_within_a_bound_is_said_and_the_key_is_forgotten() {
+async fn end_02_deleted_within_a_bound_is_said_and_the_key_is_forgotten() {
     let (site, live) = site_with_visitor().await;
     site.store.refuse_with(Operation::Delete, || {
         StoreError::deleted_within("a cached store", Duration::from_secs(60))
@@ -904,7 +904,7 @@ async fn after_the_headers_only_what_needs_no_cookie_can_be_stored() {
 }
 
 #[tokio::test]
-async fn what_an_await_has_acknowledged_stands_after_a_5xx() {
+async fn race_10_what_an_await_has_acknowledged_stands_after_a_5xx() {
     let site = Site::new();
     let request = site.request(None);
     let session = request.session().await;

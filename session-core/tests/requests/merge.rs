@@ -27,7 +27,7 @@ async fn two_tabs(site: &Site, key: &SessionKey) -> [(Request, SessionBase); 2] 
 }
 
 #[tokio::test]
-async fn changes_to_different_names_both_survive() {
+async fn race_02_changes_to_different_names_both_survive() {
     let (site, key) = site_with_visitor().await;
     let [(one, in_one), (two, in_two)] = two_tabs(&site, &key).await;
     in_one.set("a", &1).unwrap();
@@ -77,7 +77,7 @@ async fn a_default_gives_way_to_what_another_request_has_set() {
 }
 
 #[tokio::test]
-async fn fifty_requests_on_one_session_lose_nothing() {
+async fn race_02_race_03_fifty_requests_on_one_session_lose_nothing() {
     for store in stores() {
         let manager = SessionManager::from(store);
         let key = start(&manager).await;
@@ -137,7 +137,7 @@ async fn start(manager: &SessionManager) -> SessionKey {
 }
 
 #[tokio::test]
-async fn one_of_fifty_callers_takes_a_value() {
+async fn race_04_one_of_fifty_callers_takes_a_value() {
     let (site, key) = site_with_visitor().await;
     let mut sessions = Vec::new();
     for _ in 0..50 {
@@ -179,7 +179,7 @@ async fn what_was_taken_is_handed_over_even_if_another_pending_change_no_longer_
 }
 
 #[tokio::test]
-async fn a_late_writer_does_not_bring_a_session_back() {
+async fn race_01_a_late_writer_does_not_bring_a_session_back() {
     let (site, key) = site_with_visitor().await;
     let [(slow, in_slow), (other, in_other)] = two_tabs(&site, &key).await;
     in_slow.set("n", &2).unwrap();
@@ -198,7 +198,7 @@ async fn a_late_writer_does_not_bring_a_session_back() {
 }
 
 #[tokio::test]
-async fn a_late_writer_does_not_bring_a_rotated_key_back() {
+async fn rot_03_a_late_writer_does_not_bring_a_rotated_key_back() {
     let (site, key) = site_with_visitor().await;
     let [(slow, in_slow), (other, in_other)] = two_tabs(&site, &key).await;
     in_slow.set("n", &2).unwrap();
@@ -267,7 +267,7 @@ async fn what_was_written_for_one_owner_is_not_handed_to_the_next_when_the_sessi
 }
 
 #[tokio::test]
-async fn a_log_in_meets_a_session_that_somebody_else_took_meanwhile() {
+async fn race_05_a_log_in_meets_a_session_that_somebody_else_took_meanwhile() {
     let (site, key) = site_with_visitor().await;
     let [(ada, in_ada), (bob, in_bob)] = two_tabs(&site, &key).await;
     in_ada.set("mine", &1).unwrap();
@@ -309,7 +309,7 @@ async fn a_renewal_and_a_save_do_not_lose_each_other() {
 }
 
 #[tokio::test]
-async fn a_late_renewal_does_not_undo_a_shorter_expiry() {
+async fn exp_06_a_late_renewal_does_not_undo_a_shorter_expiry() {
     let (site, key) = site_with_visitor().await;
     site.clock.advance(Duration::from_secs(7 * 24 * 3600));
     let [(reader, _), (other, in_other)] = two_tabs(&site, &key).await;
@@ -413,7 +413,7 @@ async fn a_change_at_once_after_a_clear_does_not_see_what_was_cleared() {
 }
 
 #[tokio::test]
-async fn a_save_whose_answer_was_lost_is_not_done_twice() {
+async fn fail_03_a_save_whose_answer_was_lost_is_not_done_twice() {
     let (site, key) = site_with_visitor().await;
     let request = site.request(Some(&key));
     let session = request.session().await;
@@ -453,7 +453,7 @@ fn a_reload_after_a_save_whose_answer_was_lost_ends() {
 }
 
 #[tokio::test]
-async fn a_save_that_was_dropped_is_not_done_twice() {
+async fn fail_07_a_save_that_was_dropped_is_not_done_twice() {
     let (site, key) = site_with_visitor().await;
     let request = site.request(Some(&key));
     let session = request.session().await;
@@ -632,7 +632,7 @@ async fn a_session_that_is_flushed_while_it_is_created_is_gone() {
 }
 
 #[tokio::test]
-async fn a_delete_that_failed_is_tried_by_the_next_commit() {
+async fn end_02_a_delete_that_failed_is_tried_by_the_next_commit() {
     let (site, key) = site_with_visitor().await;
     let request = site.request(Some(&key));
     let session = request.session().await;
@@ -764,7 +764,7 @@ async fn a_modification_is_replayed_once_per_conflict_and_applied_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_others_never_stop_writing_is_given_up() {
+async fn race_08_a_session_that_others_never_stop_writing_is_given_up() {
     let mut limits = Limits::default();
     limits.commit_timeout = Duration::from_millis(50);
     let site = Site::with_policy(Policy::new().with_limits(limits));

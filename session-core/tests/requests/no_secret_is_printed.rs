@@ -65,7 +65,7 @@ impl<'a> MakeWriter<'a> for Printed {
 }
 
 #[test]
-fn no_key_and_no_value_is_printed_whatever_goes_wrong() {
+fn leak_01_leak_02_no_key_and_no_value_is_printed_whatever_goes_wrong() {
     let printed = Printed::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
