@@ -12,6 +12,7 @@ mod postgres;
 mod program;
 mod redis;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -73,6 +74,11 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cached_db("conformance_redis_postgres"),
     of_session_cached_db("outage"),
     of_session_cached_db("processes"),
+    ServiceTest {
+        package: "django-and-axum",
+        test: "live",
+        services: &[&django::ON_SQLITE, &django::ON_POSTGRES],
+    },
     ServiceTest {
         package: "mail",
         test: "browser",
@@ -168,6 +174,10 @@ struct Ground {
     /// know that of the one behind it.
     password: String,
 }
+
+/// A service that is installed when it is started could not be: there may be no network. What happened, and what to do.
+#[derive(Debug)]
+pub(crate) struct NotInstalled(String);
 
 /// An integration test and its services.
 pub(crate) struct ServiceTest {
@@ -277,6 +287,14 @@ impl Fleet {
         Ok(address)
     }
 }
+
+impl fmt::Display for NotInstalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotInstalled {}
 
 impl Service {
     /// What to do about a service that is not installed, or is but needs another that is not.

@@ -7,7 +7,7 @@ use crate::arguments::TestAll;
 use crate::check::{Checks, Counting};
 use crate::console::say;
 use crate::report::{Report, Row, Skips};
-use crate::service::{self, Fleet, Permission, ServiceTest};
+use crate::service::{self, Fleet, NotInstalled, Permission, ServiceTest};
 use crate::workspace::{FeatureSet, Package, Workspace};
 use crate::{Result, outside_crate, tidy};
 
@@ -203,6 +203,9 @@ impl Run<'_> {
                 Ok(address) => {
                     command.env(service.variable, address.url);
                     is_worth_it = true;
+                }
+                Err(error) if error.is::<NotInstalled>() => {
+                    self.checks.push(Row::skipped(name, error.to_string()));
                 }
                 Err(error) => {
                     let row = Row::failed(name, started.elapsed(), error.to_string());

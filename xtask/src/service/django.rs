@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use super::{Ground, Place, Service, database, postgres, program};
+use super::{Ground, NotInstalled, Place, Service, database, postgres, program};
 use crate::Result;
 use crate::console::say;
 use crate::process::StopSignal;
@@ -45,6 +45,9 @@ const PROJECT: &str = "examples/django-and-axum/django";
 
 /// In the service's folder: where Django serves, and how its commands are run.
 const ADDRESS: &str = "django.json";
+
+/// The interpreter in a virtual environment.
+const PYTHON: &str = "bin/python";
 
 /// A name for the database on a server that has others.
 const DATABASE: &str = "django";
@@ -196,7 +199,7 @@ fn python(requirements: &Path, target: &Path) -> Result<PathBuf> {
     let lock = File::create(folder.join("lock"))?;
     lock.lock()?;
     let environment = folder.join("environment");
-    let python = environment.join("bin/python");
+    let python = environment.join(PYTHON);
     let wanted = fs::read_to_string(requirements)?;
     // Written last, and so a sign that everything is there.
     let sign = environment.join("requirements.txt");
@@ -204,17 +207,24 @@ fn python(requirements: &Path, target: &Path) -> Result<PathBuf> {
         return Ok(python);
     }
     say("--- installing Django in a virtual environment, in the target folder");
+    install_in(&environment, requirements).map_err(|error| {
+        let advice = "Django can't be installed from PyPI, for which a network is needed";
+        NotInstalled(format!("{advice}: {error}"))
+    })?;
+    database::append(&sign, &wanted)?;
+    Ok(python)
+}
+
+fn install_in(environment: &Path, requirements: &Path) -> Result<()> {
     let mut make = Command::new(program::path("python3"));
-    database::run(make.args(["-m", "venv", "--clear"]).arg(&environment))?;
-    let mut install = Command::new(&python);
+    database::run(make.args(["-m", "venv", "--clear"]).arg(environment))?;
+    let mut install = Command::new(environment.join(PYTHON));
     install
         .args(["-m", "pip", "install", "--quiet", "--requirement"])
         .arg(requirements)
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .env("PIP_ROOT_USER_ACTION", "ignore");
-    database::run(&mut install)?;
-    database::append(&sign, &wanted)?;
-    Ok(python)
+    database::run(&mut install)
 }
 
 /// Debian's `python3` comes without what makes a virtual environment.
