@@ -66,6 +66,8 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cache("conformance_redis", &[&redis::STANDALONE]),
     of_session_cache("conformance_redis_cluster", &[&redis::CLUSTER]),
     of_session_cache("conformance_redis_sentinel", &[&redis::SENTINEL]),
+    of_session_cache("conformance_django", &[&redis::STANDALONE]),
+    of_session_cache("django", &[&redis::STANDALONE]),
     of_session_cache("no_secret", ALL_OF_REDIS),
     of_session_cache("outage", ALL_OF_REDIS),
     of_session_cache("processes", ALL_OF_REDIS),
