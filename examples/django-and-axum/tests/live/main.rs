@@ -9,6 +9,8 @@ mod contents;
 #[cfg(test)]
 mod expiry;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod log_in;
 #[cfg(test)]
 mod secret_key;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde::Deserialize;
@@ -68,16 +69,40 @@ impl Place {
 
     /// The same project with other secret keys, and a Django and a service of its own for them.
     pub(crate) async fn with_keys(&self, key: &str, fallbacks: &[&str]) -> Both {
+        self.with([
+            ("SECRET_KEY", json!(key), key.to_owned()),
+            (
+                "SECRET_KEY_FALLBACKS",
+                json!(fallbacks),
+                fallbacks.join(" "),
+            ),
+        ])
+        .await
+    }
+
+    /// The same project with its sessions in files, in this folder.
+    pub(crate) async fn with_files_in(&self, folder: &Path) -> Both {
+        let folder = folder.to_str().expect("a path that is text").to_owned();
+        let engine = "django.contrib.sessions.backends.file".to_owned();
+        self.with([
+            ("SESSION_ENGINE", json!(engine), engine),
+            ("SESSION_FILE_PATH", json!(folder), folder),
+        ])
+        .await
+    }
+
+    /// The same project with some settings changed: each with its value, and how a variable spells that.
+    async fn with(&self, changed: [(&str, Value, String); 2]) -> Both {
         let mut place = self.clone();
-        place.settings["SECRET_KEY"] = json!(key);
-        place.settings["SECRET_KEY_FALLBACKS"] = json!(fallbacks);
-        let mut set = |name: &str, value: String| place.environment.insert(name.to_owned(), value);
-        set("SECRET_KEY", key.to_owned());
-        set("SECRET_KEY_FALLBACKS", fallbacks.join(" "));
+        for (name, value, spelled) in changed {
+            place.settings[name] = value;
+            place.environment.insert(name.to_owned(), spelled);
+        }
         let mut serve = place.manage(&["runserver", "--noreload", "--skip-checks", "127.0.0.1:0"]);
         serve.stderr(Stdio::null());
         let django = Program::start(serve).await;
-        place.in_front_of(django.origin.clone(), Some(django)).await
+        let url = django.origin.clone();
+        place.in_front_of(url, Some(django)).await
     }
 
     pub(crate) fn secret_key(&self) -> &str {
