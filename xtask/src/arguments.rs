@@ -38,14 +38,14 @@ cargo xtask demo-django [--port N]
 ";
 
 const TEST_ALL: &str = "\
-Runs what CI runs: formatting, tidy, lints, docs, tests per crate and feature set, the outside crate of
-docs/write-a-backend.md, and the tests that need a service. It goes on after a failure and ends with a table.
+Runs what CI runs: formatting, tidy, lints per crate and feature set, docs, tests with the fewest features and with all, the
+outside crate of docs/write-a-backend.md, and the tests that need a service. It goes on after a failure and ends with a table.
 
 cargo xtask test-all [--only CRATE] [--ci] [--full] [--install]
 
   --only CRATE    lints, docs and tests of one crate alone
   --ci            a skip is a failure
-  --full          also what is too long for every run (sets SESSION_TEST_FULL=1 for the tests)
+  --full          also what is too long for every run, and tests with each feature alone (sets SESSION_TEST_FULL=1 for the tests)
   --install       install missing Debian packages through sudo (root installs them without being asked)
 ";
 
