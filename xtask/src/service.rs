@@ -72,10 +72,12 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cache("outage", ALL_OF_REDIS),
     of_session_cache("processes", ALL_OF_REDIS),
     of_session_cache("round_trips", ALL_OF_REDIS),
+    of_session_cache("tls", &[&redis::STANDALONE]),
     of_session_cache("topologies", ALL_OF_REDIS),
     of_session_cached_db("conformance_redis_postgres"),
     of_session_cached_db("outage"),
     of_session_cached_db("processes"),
+    of_session_cached_db("round_trips_redis_postgres"),
     ServiceTest {
         package: "django-and-axum",
         test: "live",
@@ -84,7 +86,13 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     ServiceTest {
         package: "mail",
         test: "browser",
-        services: &[&browser::SERVICE, &postgres::SERVICE, &mariadb::SERVICE],
+        services: &[
+            &browser::SERVICE,
+            &postgres::SERVICE,
+            &mariadb::SERVICE,
+            &redis::STANDALONE,
+            &redis::CLUSTER,
+        ],
     },
 ];
 

@@ -551,39 +551,51 @@ fn finish<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// One order. `choices` says what happens at each step, and the first that can from its end on; gives what was chosen, and
-/// among how many. It stops where it comes to a state that was seen.
+/// What was done at one step of an order, and what else could have been.
+#[derive(Debug, Clone)]
+struct Choice {
+    step: Move,
+    /// What has not been tried yet at this step.
+    others: Vec<Move>,
+}
+
+/// One order. It begins with `choices`, goes on with the first thing that can happen, and adds to `choices` what it does. It stops
+/// where it comes to a state that was seen.
 fn run(
     setting: &Setting,
-    choices: &[usize],
+    choices: &mut Vec<Choice>,
     seen: &mut HashSet<u64>,
-) -> (Vec<(usize, usize)>, Result<(), String>) {
+) -> Result<(), String> {
     let mut world = World::new(setting);
-    let mut made = Vec::new();
-    let ended = loop {
-        let moves = world.moves();
-        if moves.is_empty() {
+    let told = |world: &World, broken: String| format!("{broken}\n  {}", world.trace.join("\n  "));
+    for choice in choices.iter() {
+        if let Err(broken) = world.go(choice.step) {
+            return Err(told(&world, broken));
+        }
+    }
+    let mut is_new = choices.is_empty() || seen.insert(world.fingerprint());
+    while is_new {
+        let mut moves = world.moves().into_iter();
+        let Some(step) = moves.next() else {
             let all_done = world.running.iter().all(|running| running.future.is_none());
-            break if all_done {
+            let ended = if all_done {
                 world.check_the_end()
             } else {
                 Err("the requests wait for each other".to_owned())
             };
+            return ended.map_err(|broken| told(&world, broken));
+        };
+        let others = moves.collect();
+        choices.push(Choice { step, others });
+        if let Err(broken) = world.go(step) {
+            return Err(told(&world, broken));
         }
-        let choice = choices.get(made.len()).copied().unwrap_or(0);
-        made.push((choice, moves.len()));
-        if let Err(broken) = world.go(moves[choice]) {
-            break Err(broken);
+        if choices.len() > 300 {
+            return Err(told(&world, "the requests never end".to_owned()));
         }
-        if made.len() > 300 {
-            break Err("the requests never end".to_owned());
-        }
-        if made.len() >= choices.len() && !seen.insert(world.fingerprint()) {
-            break Ok(());
-        }
-    };
-    let told = ended.map_err(|broken| format!("{broken}\n  {}", world.trace.join("\n  ")));
-    (made, told)
+        is_new = seen.insert(world.fingerprint());
+    }
+    Ok(())
 }
 
 /// All orders, one after the other, up to the first that breaks a promise.
@@ -591,25 +603,25 @@ pub(crate) fn explore(setting: &Setting) -> Explored {
     let mut explored = Explored::default();
     let mut seen = HashSet::new();
     let mut choices = Vec::new();
-    'orders: loop {
-        let (mut made, ended) = run(setting, &choices, &mut seen);
+    loop {
+        let ended = run(setting, &mut choices, &mut seen);
         explored.runs += 1;
         explored.states = seen.len();
         if let Err(broken) = ended {
             explored.broken = Some(format!("{setting:?}: {broken}"));
             return explored;
         }
-        // The next order differs at the last step that had another choice.
-        while let Some((choice, among)) = made.pop() {
-            if choice + 1 < among {
-                choices = made
-                    .iter()
-                    .map(|(choice, _)| *choice)
-                    .chain([choice + 1])
-                    .collect();
-                continue 'orders;
+        // The next order differs at the last step at which something else could have happened.
+        loop {
+            let Some(last) = choices.last_mut() else {
+                return explored;
+            };
+            if last.others.is_empty() {
+                choices.pop();
+            } else {
+                last.step = last.others.remove(0);
+                break;
             }
         }
-        return explored;
     }
 }

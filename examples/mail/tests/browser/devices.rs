@@ -62,6 +62,39 @@ async fn another_browser_can_be_ended_in_mariadb_too() {
     .await;
 }
 
+#[tokio::test]
+async fn another_browser_can_be_ended_in_redis_too() {
+    walk(
+        "devices-redis",
+        Store::Redis,
+        [Setting::Ordinary, Setting::Ordinary],
+        both_ways_of_ending,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn another_browser_can_be_ended_in_a_cluster_of_redis_too() {
+    walk(
+        "devices-redis-cluster",
+        Store::RedisCluster,
+        [Setting::Ordinary, Setting::Ordinary],
+        both_ways_of_ending,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn another_browser_can_be_ended_in_a_cached_database_too() {
+    walk(
+        "devices-cached",
+        Store::Cached,
+        [Setting::Ordinary, Setting::Ordinary],
+        both_ways_of_ending,
+    )
+    .await;
+}
+
 async fn both_ways_of_ending(_demo: Demo, [here, there]: [Visitor; 2]) -> Result<(), CmdError> {
     here.log_in("ada", PASSWORD).await?;
     assert_eq!(here.count(".sessions li").await?, 1);

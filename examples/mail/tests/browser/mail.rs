@@ -59,6 +59,39 @@ async fn the_form_remembers_in_mariadb_too() {
     .await;
 }
 
+#[tokio::test]
+async fn the_form_remembers_in_redis_too() {
+    walk(
+        "mail-redis",
+        Store::Redis,
+        [Setting::Ordinary],
+        remembers_the_sender,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_form_remembers_in_a_cluster_of_redis_too() {
+    walk(
+        "mail-redis-cluster",
+        Store::RedisCluster,
+        [Setting::Ordinary],
+        remembers_the_sender,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_form_remembers_in_a_cached_database_too() {
+    walk(
+        "mail-cached",
+        Store::Cached,
+        [Setting::Ordinary],
+        remembers_the_sender,
+    )
+    .await;
+}
+
 async fn remembers_the_sender(_demo: Demo, [visitor]: [Visitor; 1]) -> Result<(), CmdError> {
     visitor.open("/").await?;
     assert_eq!(

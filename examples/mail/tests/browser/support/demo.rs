@@ -20,35 +20,49 @@ pub(crate) enum Store {
     Sqlite,
     Postgres,
     MariaDb,
+    Redis,
+    RedisCluster,
+    /// PostgreSQL, with Redis in front.
+    Cached,
 }
 
 impl Store {
-    /// Where the store's server answers, as xtask says it.
-    const fn variable(self) -> Option<&'static str> {
+    /// Where the store's servers answer, as xtask says it.
+    const fn variables(self) -> &'static [&'static str] {
         match self {
-            Self::Memory | Self::Files | Self::Sqlite => None,
-            Self::Postgres => Some("SESSION_TEST_POSTGRES"),
-            Self::MariaDb => Some("SESSION_TEST_MARIADB"),
+            Self::Memory | Self::Files | Self::Sqlite => &[],
+            Self::Postgres => &["SESSION_TEST_POSTGRES"],
+            Self::MariaDb => &["SESSION_TEST_MARIADB"],
+            Self::Redis => &["SESSION_TEST_REDIS"],
+            Self::RedisCluster => &["SESSION_TEST_REDIS_CLUSTER"],
+            Self::Cached => &["SESSION_TEST_POSTGRES", "SESSION_TEST_REDIS"],
         }
     }
 
     /// What is missing to keep sessions there.
     pub(crate) fn missing(self) -> Option<&'static str> {
-        self.variable()
-            .filter(|name| std::env::var_os(name).is_none())
+        let is_missing = |name: &&str| std::env::var_os(name).is_none();
+        self.variables().iter().copied().find(is_missing)
     }
 
     /// What the demo is told: a place that is empty, for the walk called `name`.
     async fn argument(self, folder: &Path, name: &str) -> String {
+        let url = |number: usize| {
+            let url = std::env::var(self.variables()[number]);
+            url.expect("a walk asks what is missing before it starts")
+        };
+        let database = async || {
+            let name = format!("walk_{}", name.replace('-', "_"));
+            database::made_at(&url(0), &name).await
+        };
         match self {
             Self::Memory => "memory".to_owned(),
             Self::Sqlite => format!("sqlite:{}", folder.join("sessions.db").display()),
             Self::Files => format!("file:{}", folder.join("sessions").display()),
-            Self::Postgres | Self::MariaDb => {
-                let url = self.variable().and_then(|name| std::env::var(name).ok());
-                let url = url.expect("a walk asks what is missing before it starts");
-                database::made_at(&url, &format!("walk_{}", name.replace('-', "_"))).await
-            }
+            Self::Postgres | Self::MariaDb => database().await,
+            // Walks share these servers, and each has visitors of its own.
+            Self::Redis | Self::RedisCluster => url(0),
+            Self::Cached => format!("cached:{}+{}", url(1), database().await),
         }
     }
 }
