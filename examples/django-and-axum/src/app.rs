@@ -44,3 +44,28 @@ fn is_from_here(headers: &HeaderMap) -> bool {
         .get("sec-fetch-site")
         .is_none_or(|site| site == "same-origin" || site == "none")
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_form_of_another_site_is_refused_and_one_of_ours_is_not() {
+        for (site, is_ours) in [
+            ("cross-site", false),
+            // Another port or another name below the same domain: not this page.
+            ("same-site", false),
+            ("something-new", false),
+            ("same-origin", true),
+            // Typed by the visitor.
+            ("none", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+            assert_eq!(is_from_here(&headers), is_ours, "{site}");
+        }
+        assert!(is_from_here(&HeaderMap::new()), "curl is refused");
+    }
+}

@@ -81,3 +81,48 @@ fn forget_connection(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_concerns_one_connection_is_not_passed_on_and_all_else_is() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("host", "127.0.0.1:8000"),
+            ("set-cookie", "sessionid=a"),
+            ("set-cookie", "csrftoken=b"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        forget_connection(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["host", "set-cookie"]);
+        assert_eq!(
+            headers.get_all("set-cookie").iter().count(),
+            2,
+            "a cookie was lost"
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_what_was_given() {
+        for wrong in ["", "127.0.0.1:8001", "https://127.0.0.1:8001", "http://"] {
+            let refused = Django::at(wrong).err().unwrap().to_string();
+            assert!(
+                refused.starts_with(wrong),
+                "{wrong:?} was refused with: {refused}"
+            );
+        }
+        let django = Django::at("http://127.0.0.1:8001").unwrap();
+        assert_eq!(django.authority, "127.0.0.1:8001");
+    }
+}

@@ -38,8 +38,14 @@ pub(super) fn run(command: &mut Command) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
+    // Without the variables, which may hold passwords.
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.display().to_string())
+        .collect();
     Err(format!(
-        "{command:?} failed with {}. It printed:\n{}{}",
+        "{} failed with {}. It printed:\n{}{}",
+        words.join(" "),
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr).trim_end()
