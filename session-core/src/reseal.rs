@@ -28,7 +28,7 @@ impl SessionManager {
     /// Seals every session anew that is not sealed with the newest key, beside live traffic, and calls `progress` after every
     /// page. What it did is not done again when it is run again. Requests lose nothing: who writes at the same moment wins.
     ///
-    /// It does not move a session to the place of a newer [digest key](crate::DigestKeys), since the session's own key is needed
+    /// It does not move a session to the place of a newer digest key, since the session's own key is needed
     /// for that, which only its visitor has.
     ///
     /// # Errors
