@@ -9,6 +9,7 @@ use session_core::store::{Saved, SessionStore as _, StoreKey, Version};
 use crate::pair::{Bystander, Pair, STANDALONE, site};
 use crate::redis_servers::Server;
 use crate::support::servers::{CountedStore, Redis};
+use crate::support::site::STALENESS_MAX;
 use crate::support::{NOW, at, change, key, new, shown};
 use crate::traffic::{Past, Traffic};
 
@@ -50,6 +51,59 @@ async fn a_redis_that_hangs_and_then_does_what_it_was_told_long_ago_shows_nothin
     pair.fills_its_cache(1).await;
     traffic.visits(30).await;
     traffic.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_redis_that_is_full_takes_no_copy_and_whoever_has_saved_reads_what_was_saved() {
+    let _alone = STANDALONE.lock().await;
+    let Some(site) = site(Redis::Standalone) else {
+        return;
+    };
+    let pair = Pair::of(&site).await;
+    let Pair { here, there } = &pair;
+    let (saved, ended) = (key(1), key(2));
+    let version = cached(here, &saved).await;
+    cached(here, &ended).await;
+    let node = Server::Standalone.node().expect("it was there");
+    node.set("maxmemory", "1").await;
+    let answer = here.save(&saved, &version, change("new"), NOW).await;
+    let slot = there.cache().get(&saved).await;
+    let seen_here = shown(here, &saved, NOW).await;
+    let deleted = here.delete(&ended).await;
+    let ended_here = shown(here, &ended, NOW).await;
+    let ended_there = shown(there, &ended, NOW).await;
+    let beyond = NOW.saturating_add(STALENESS_MAX);
+    let (saved_beyond, ended_beyond) = (
+        shown(there, &saved, beyond).await,
+        shown(there, &ended, beyond).await,
+    );
+    node.set("maxmemory", "0").await;
+
+    assert!(matches!(answer, Ok(Saved::Stored(_))), "{answer:?}");
+    assert!(
+        matches!(slot, Ok(Slot::Entry(entry)) if entry.record.version == version),
+        "a full server took the copy: this test shows nothing"
+    );
+    assert_eq!(
+        seen_here.as_deref(),
+        Some("new"),
+        "whoever saved does not read what was saved"
+    );
+    assert_eq!(
+        saved_beyond.as_deref(),
+        Some("new"),
+        "an older copy is read beyond the bound"
+    );
+    assert!(ended_here.is_none(), "whoever logged out is logged in");
+    assert!(
+        deleted.is_err() || ended_there.is_none(),
+        "a session is read after a log-out that was assured"
+    );
+    assert!(
+        ended_beyond.is_none(),
+        "a session that has ended is read beyond the bound"
+    );
+    pair.fills_its_cache(100).await;
 }
 
 /// Longer than any machine takes to restart a server: what is left of a copy's life must not run out by the server's clock.
