@@ -48,6 +48,12 @@ fn sets(deeds: usize, from: usize) -> Vec<Vec<Deed>> {
     sets
 }
 
+/// Whether what is too long for every run is wanted.
+#[cfg(test)]
+fn is_full() -> bool {
+    std::env::var_os("SESSION_TEST_FULL").is_some()
+}
+
 /// Explores every set of deeds under each of the troubles, in one process and in several, cold and cached.
 #[cfg(test)]
 fn explore_all(sets: &[Vec<Deed>], troubles: &[Trouble]) -> Explored {
@@ -71,6 +77,10 @@ fn explore_all(sets: &[Vec<Deed>], troubles: &[Trouble]) -> Explored {
                 all.runs += explored.runs;
                 all.states += explored.states;
             }
+        }
+        // All of them take long, and somebody waits.
+        if is_full() {
+            say(&format!("{deeds:?}: {} orders so far", all.runs));
         }
     }
     all
@@ -118,7 +128,7 @@ fn two_requests_in_every_order_of_which_one_is_abandoned_at_any_moment() {
 
 #[test]
 fn three_requests_in_every_order() {
-    let sets = if std::env::var_os("SESSION_TEST_FULL").is_some() {
+    let sets = if is_full() {
         sets(3, 0)
     } else {
         vec![
