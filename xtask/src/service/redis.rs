@@ -56,10 +56,11 @@ pub(super) const SENTINEL: Service = Service {
 /// What the three have in common.
 const SERVICE: Service = Service {
     name: "",
-    programs: &["redis-server", "redis-cli"],
+    // The test of TLS makes its certificates with OpenSSL.
+    programs: &["redis-server", "redis-cli", "openssl"],
     lacks: || None,
     // Debian's own package starts a server at its installation, if the system lets it; that one is left alone.
-    packages: &["redis-server"],
+    packages: &["redis-server", "openssl"],
     variable: "",
     behind: None,
     prepare: prepare_standalone,
