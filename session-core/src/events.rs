@@ -24,8 +24,9 @@ impl Ending {
     }
 }
 
+/// One of many on a busy site, unlike those below.
 pub(crate) fn created(key: &StoreKey, is_logged_in: bool) {
-    tracing::info!(
+    tracing::debug!(
         event = "session_created",
         session = %SessionHandle::of(key),
         is_logged_in,
