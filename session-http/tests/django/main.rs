@@ -9,4 +9,6 @@ mod deviations;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
+mod signed_cookies;
+#[cfg(test)]
 mod support;
