@@ -54,6 +54,13 @@
 //!
 //! With `SESSION_TEST_FULL=1` in the environment the random programs are many more and longer.
 //!
+//! # Security
+//!
+//! With the feature `sealed` as well, [`security_suite!`](crate::security_suite) makes tests of clauses about security: what a
+//! store holds is of no use without the server's secrets, what was ended stays ended, limits hold under concurrent log-ins. They run
+//! requests through a manager, over the same stores and with the same exceptions. [`live_with_secrets`] fills a store and
+//! says what must be nowhere in a dump of it.
+//!
 //! # Tools
 //!
 //! [`FaultStore`] refuses a call, holds it or loses its answer. [`CountingStore`] counts calls. [`FourMethodStore`] is
@@ -63,6 +70,8 @@
 
 pub mod ability;
 mod broken;
+#[cfg(feature = "sealed")]
+mod canaries;
 mod clause;
 mod counting;
 mod default_bodies;
@@ -71,9 +80,13 @@ mod fixture;
 mod four_methods;
 mod gate;
 mod operation;
+#[cfg(feature = "sealed")]
+mod security;
 mod suite;
 
 pub use broken::Broken;
+#[cfg(feature = "sealed")]
+pub use canaries::Canaries;
 pub use counting::CountingStore;
 pub use default_bodies::DefaultBodies;
 pub use fault::{Call, FaultStore};
@@ -81,6 +94,8 @@ pub use fixture::Fixture;
 pub use four_methods::FourMethodStore;
 pub use gate::Gate;
 pub use operation::Operation;
+#[cfg(feature = "sealed")]
+pub use security::{SECURITY_CLAUSES, live_with_secrets};
 pub use suite::{CLAUSES, Clause};
 
 #[doc(hidden)]

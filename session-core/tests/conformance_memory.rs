@@ -54,3 +54,19 @@ session_core::conformance_suite!(
         scan = "not one of the four methods",
     ],
 );
+
+#[cfg(feature = "sealed")]
+mod with_secrets {
+    use super::*;
+
+    session_core::security_suite!(|| async { MemoryStore::new() }, name: memory);
+
+    session_core::security_suite!(
+        || async { FourMethodStore::new() },
+        name: four_methods,
+        except: [
+            owner_index = "not one of the four methods",
+            scan = "not one of the four methods",
+        ],
+    );
+}

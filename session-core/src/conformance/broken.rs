@@ -37,6 +37,16 @@ impl From<StoreError> for Broken {
     }
 }
 
+#[cfg(feature = "sealed")]
+impl From<crate::error::SessionError> for Broken {
+    fn from(error: crate::error::SessionError) -> Self {
+        Self(format!(
+            "a request failed that should have succeeded: {}",
+            chain(&error)
+        ))
+    }
+}
+
 impl From<tokio::task::JoinError> for Broken {
     fn from(error: tokio::task::JoinError) -> Self {
         Self(format!("a call panicked: {error}"))

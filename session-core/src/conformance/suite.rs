@@ -19,14 +19,23 @@ pub struct Clause {
     pub name: &'static str,
     /// What a store must offer for the clause to concern it.
     pub needs: Option<Ability>,
-    check: fn(Stores) -> BoxFuture<Result<(), Broken>>,
+    check: Check,
 }
+
+pub(super) type Check = fn(Stores) -> BoxFuture<Result<(), Broken>>;
 
 impl Clause {
     /// The clause with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        CLAUSES.iter().find(|clause| clause.name == name)
+        let known = CLAUSES.iter();
+        #[cfg(feature = "sealed")]
+        let known = known.chain(crate::conformance::SECURITY_CLAUSES);
+        known.into_iter().find(|clause| clause.name == name)
+    }
+
+    pub(super) const fn new(name: &'static str, needs: Option<Ability>, check: Check) -> Self {
+        Self { name, needs, check }
     }
 
     /// Tests the stores that `new_store` makes, in a tokio runtime of its own; `lacking` is what they don't offer.
@@ -274,17 +283,23 @@ macro_rules! __conformance_tests {
 }
 
 macro_rules! list {
-    ([] $($topic:ident::$name:ident $(, $needs:ident)?;)+) => {
-        /// Every clause of the storage contract.
-        pub static CLAUSES: &[Clause] = &[
-            $(Clause {
-                name: stringify!($name),
-                needs: list!(@needs $($needs)?),
-                check: |stores| Box::pin(clause::$topic::$name(stores)),
-            },)+
+    ([$(#[$doc:meta])+ $list:ident, $at:ident] $($topic:ident::$name:ident $(, $needs:ident)?;)+) => {
+        $(#[$doc])+
+        pub static $list: &[Clause] = &[
+            $(Clause::new(
+                stringify!($name),
+                list!(@needs $($needs)?),
+                |stores| Box::pin($at::$topic::$name(stores)),
+            ),)+
         ];
     };
     (@needs) => { None };
     (@needs $needs:ident) => { Some(ability::$needs) };
 }
-__conformance_clauses! { list, [] }
+#[cfg(feature = "sealed")]
+pub(super) use list;
+
+__conformance_clauses! { list, [
+    /// Every clause of the storage contract.
+    CLAUSES, clause
+] }

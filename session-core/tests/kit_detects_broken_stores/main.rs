@@ -15,13 +15,15 @@ use crate::flawed::{Flaw, FlawedStore};
 
 // Without a flaw it passes everything: what the clauses below catch is the flaw and nothing else.
 session_core::conformance_suite!(|| async { FlawedStore::new(None) }, name: without_a_flaw);
+#[cfg(feature = "sealed")]
+session_core::security_suite!(|| async { FlawedStore::new(None) }, name: secure_without_a_flaw);
 
 /// Which flaws each clause must catch: one test per clause.
 macro_rules! caught {
-    ($($clause:ident: $($flaw:ident),+;)+) => {
-        const CAUGHT: &[&str] = &[$(stringify!($clause)),+];
+    ($list:ident, $catches:ident: $($clause:ident: $($flaw:ident),+;)+) => {
+        const $list: &[&str] = &[$(stringify!($clause)),+];
 
-        mod catches {
+        mod $catches {
             use super::*;
 
             $(
@@ -35,6 +37,7 @@ macro_rules! caught {
 }
 
 caught! {
+    CAUGHT, catches:
     load_gives_back_every_byte: KeepsText, EmptyIsMissing, TrimsSpace;
     load_gives_back_a_mebibyte: CutsAt64KiB;
     load_of_a_key_that_was_never_there_is_none: ServesStrangers;
@@ -103,6 +106,29 @@ caught! {
     scan_sees_what_stays_while_others_come_and_go: ScanCountsRecords;
 }
 
+#[cfg(feature = "sealed")]
+caught! {
+    CAUGHT_BY_SECURITY, security_catches:
+    rest_02_what_a_dump_holds_is_no_cookie: KeepsText;
+    rest_06_data_08_a_payload_is_believed_at_its_own_record_alone_and_left_as_it_is: KeepsText;
+    rest_09_a_session_moves_to_a_new_digest_key_at_its_next_write: RotateCopies, RotateDropsChanges;
+    rest_10_sessions_are_resealed_beside_live_traffic: LastWriterWins;
+    rest_13_a_plain_payload_is_refused_until_its_window_opens_and_sealed_in_it: KeepsText;
+    fix_03_end_01_a_key_opens_nothing_after_its_log_out: LoadIsCached;
+    end_03_of_fifty_log_outs_one_ends_the_session: DeleteIsAlwaysTrue;
+    end_04_a_list_of_sessions_shows_no_key: ListIsStale, IndexLags;
+    end_05_a_handle_ends_a_session_of_its_own_owner_alone: EndLeavesRecord, LoadIsCached;
+    end_06_end_08_ending_all_ends_what_was_and_spares_what_comes: IndexLags, ExceptIsIgnored, EndsOnePage;
+    end_10_a_moment_ends_every_session_that_began_before_it: KeepsText;
+    end_11_of_fifty_log_ins_as_many_live_as_the_limit_says: IndexLags, EndLeavesRecord;
+    fix_06_rot_03_the_old_key_is_dead_once_a_log_in_has_answered: RotateCopies, SaveCreates;
+    rot_04_a_rotation_that_fails_leaves_one_key: RotateCopies, RotateEndsOldByClock;
+    race_01_nothing_late_brings_a_session_back: SaveCreates;
+    race_02_race_03_concurrent_requests_lose_nothing: LastWriterWins;
+    race_04_a_value_is_handed_to_one_of_twenty: LastWriterWins;
+    fail_03_what_was_done_although_nobody_answered_is_not_done_twice: LoadIsCached;
+}
+
 fn assert_caught(name: &str, flaw: Flaw) {
     let verdict = check(name, move || async move { FlawedStore::new(Some(flaw)) });
     let Err(broken) = verdict else {
@@ -126,10 +152,20 @@ where
     }
 }
 
+fn every_clause() -> impl Iterator<Item = &'static Clause> {
+    let all = CLAUSES.iter();
+    #[cfg(feature = "sealed")]
+    let all = all.chain(session_core::conformance::SECURITY_CLAUSES);
+    all
+}
+
 #[test]
 fn every_clause_has_a_broken_store_that_it_catches() {
-    let clauses: BTreeSet<&str> = CLAUSES.iter().map(|clause| clause.name).collect();
-    let caught: BTreeSet<&str> = CAUGHT.iter().copied().collect();
+    let clauses: BTreeSet<&str> = every_clause().map(|clause| clause.name).collect();
+    let caught = CAUGHT.iter();
+    #[cfg(feature = "sealed")]
+    let caught = caught.chain(CAUGHT_BY_SECURITY);
+    let caught: BTreeSet<&str> = caught.copied().collect();
     let untested: Vec<_> = clauses.difference(&caught).collect();
     assert!(
         untested.is_empty(),
@@ -141,10 +177,10 @@ fn every_clause_has_a_broken_store_that_it_catches() {
 
 #[test]
 fn clauses_have_names_of_their_own() {
-    let names: BTreeSet<&str> = CLAUSES.iter().map(|clause| clause.name).collect();
+    let names: BTreeSet<&str> = every_clause().map(|clause| clause.name).collect();
     assert_eq!(
         names.len(),
-        CLAUSES.len(),
+        every_clause().count(),
         "one of two clauses of one name would never run"
     );
 }
@@ -159,7 +195,7 @@ fn an_ability_that_is_there_can_not_be_excused() {
         (ability::clear_expired, ability::clear_expired),
         (ability::keeps_expired_records, ability::clear_expired),
     ] {
-        let concerned = CLAUSES.iter().filter(|clause| clause.needs == Some(needed));
+        let concerned = every_clause().filter(|clause| clause.needs == Some(needed));
         for clause in concerned {
             let verdict = clause.check(|| async { FlawedStore::new(None) }, &[ability]);
             assert!(

@@ -114,7 +114,7 @@ pub(super) fn stored(saved: Saved, what: impl fmt::Display) -> Result<Version, B
 }
 
 /// Runs all at once, each on a task of its own that waits for the others, and gives the answers in order.
-pub(super) async fn together<F>(
+pub(in crate::conformance) async fn together<F>(
     calls: impl IntoIterator<Item = F>,
 ) -> Result<Vec<F::Output>, Broken>
 where
