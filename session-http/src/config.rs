@@ -1,12 +1,16 @@
 //! What the session's cookie looks like, and what a request is answered whose session ended under it.
 
+use session_core::SessionKey;
+
 use crate::error::Error;
 
 /// The cookie's default name. Browsers accept a `__Host-` cookie only with `Secure`, for the whole host, and from
 /// nobody else (RFC 6265bis section 4.1.3.2): a sister domain can't plant one.
 const NAME: &str = "__Host-sessionid";
 /// Browsers ignore longer attributes (RFC 6265bis section 5.6).
-const ATTRIBUTE_BYTES_MAX: usize = 1024;
+pub(crate) const ATTRIBUTE_BYTES_MAX: usize = 1024;
+/// Browsers drop a cookie whose name and value are longer together (RFC 6265bis section 5.6).
+pub(crate) const COOKIE_BYTES_MAX: usize = 4096;
 
 /// The session's cookie: its name and its attributes, checked together.
 ///
@@ -165,8 +169,13 @@ impl CookieConfigBuilder {
         self
     }
 
-    /// Shares the cookie with all subdomains of `domain`. By default it is the host's alone. Every one of those
-    /// subdomains can read and replace it.
+    /// Shares the cookie with all subdomains of `domain`. By default it is the host's alone, and the default name allows
+    /// nothing else: give it a name that begins with `__Secure-`, which keeps at least those out who only have plain HTTP.
+    ///
+    /// What every one of those subdomains can then do, and whoever has broken into one: read the key, and so take over the
+    /// session; replace the cookie by one of its own, and so make the visitor work in somebody else's session; set a second
+    /// one beside it, and so make the visitor anonymous. Serving them all is no reason to do it: a log-in page on one host
+    /// can send visitors back to the others.
     #[doc(alias = "SESSION_COOKIE_DOMAIN")]
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
@@ -229,6 +238,11 @@ impl Parts {
         } = self;
         if name.is_empty() || !name.bytes().all(is_token_byte) {
             return Some("a name is made of letters, digits and any of !#$%&'*+-.^_`|~");
+        }
+        if name.len() > COOKIE_BYTES_MAX - SessionKey::LEN {
+            return Some(
+                "browsers drop a cookie whose name and value have more than 4096 bytes, and a key has 32 of them",
+            );
         }
         if let Some((prefix, rules)) = Prefix::of(name) {
             let rest = name.get(prefix.len()..).unwrap_or_default();

@@ -40,11 +40,12 @@ impl Error {
     ///
     /// | error | status |
     /// | --- | --- |
-    /// | the store can't be asked ([`SessionError::is_unavailable`]) | 503 |
+    /// | the store can't be asked, or others were always faster ([`SessionError::is_unavailable`]) | 503 |
+    /// | [`SessionError::TooManyNewSessions`]: the minute's budget is used up, by whomever | 503 |
     /// | [`SessionError::Interrupted`] | 409 |
     /// | [`SessionError::InvalidHandle`] | 400 |
     /// | [`SessionError::NoOwner`] | 403 |
-    /// | everything else | 500 |
+    /// | everything else, a server's secret that can't be used ([`SessionError`]'s `InvalidKey`) included | 500 |
     ///
     /// ```
     /// use http::StatusCode;
@@ -69,7 +70,10 @@ impl Error {
     /// Tells the log, where somebody can do something about it. A client's own doing is no error of the server.
     pub(crate) fn log(&self, status: StatusCode) {
         let chain = Chain(self);
-        if status.is_server_error() {
+        // A flood: the core tells of it once a minute, and a line for each refusal would make it a flood of the log as well.
+        let is_told_already =
+            matches!(self, Self::Session(SessionError::TooManyNewSessions { .. }));
+        if status.is_server_error() && !is_told_already {
             tracing::error!(status = status.as_u16(), error = %chain, "a request failed over its session");
         } else {
             tracing::debug!(status = status.as_u16(), error = %chain, "a request was refused over its session");

@@ -56,10 +56,9 @@ impl Exchange {
         if outer.is_some_and(|outer| outer.serves(setup.cookie.name())) {
             return None;
         }
-        let outer = outer.cloned();
         let is_safe = request.method().is_safe();
         let is_in_the_clear = setup.is_in_the_clear(request.uri(), request.headers());
-        let carried = Carried::new(setup, request.headers_mut(), outer);
+        let carried = Carried::new(setup, request);
         request.extensions_mut().insert(carried.clone());
         Some(Self {
             carried,
@@ -88,7 +87,8 @@ impl Exchange {
             }
             None => {
                 let policy = carried.setup().manager.policy();
-                if policy.renewal() != Renewal::EveryRequest || !carried.has_cookies() {
+                let is_renewed = policy.renewal() == Renewal::EveryRequest && carried.is_activity();
+                if !is_renewed || !carried.has_cookies() {
                     return Commit::Done(Outcome::Untouched);
                 }
                 carried.new_slot()

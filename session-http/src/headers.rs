@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn vary_is_merged() {
+    fn http_04_vary_is_merged() {
         for (before, after) in [
             (&[][..], "Cookie"),
             (&["Accept"], "Accept, Cookie"),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_carries_the_cookie_is_for_private_caches_at_most() {
+    fn http_03_a_response_that_carries_the_cookie_is_for_private_caches_at_most() {
         for (before, after) in [
             (&[][..], "private"),
             (&["max-age=60"], "max-age=60, private"),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_was_made_from_a_session_is_not_shared() {
+    fn http_03_a_response_that_was_made_from_a_session_is_not_shared() {
         for (before, after) in [
             (&[][..], &[][..]),
             (&["max-age=60"], &["max-age=60"]),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn one_response_sets_a_cookie_once() {
+    fn race_11_cook_12_one_response_sets_a_cookie_once_and_keeps_the_others() {
         let mut headers = with(&SET_COOKIE, &["a=1; Path=/", "id=theirs", "idx=2", "ID=3"]);
         assert!(set_cookie(&mut headers, "id", "id=ours".parse().unwrap()));
         assert_eq!(

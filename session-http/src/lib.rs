@@ -14,6 +14,10 @@ pub mod tower;
 mod axum;
 #[cfg(feature = "django")]
 mod django;
+#[cfg(feature = "test-util")]
+pub mod browser;
+#[cfg(doctest)]
+mod must_not_build;
 #[cfg(all(feature = "axum", any(doc, doctest)))]
 pub mod recipes;
 
@@ -26,8 +30,11 @@ pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
 pub use session::{LazySession, Session};
 pub use session_core::{
-    Clock, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore, Name, NameOf, Owner, Policy,
-    Reissue, Renewal, SessionBase, SessionData, SessionError, SessionHandle, SessionInfo,
-    SessionKey, SessionManager, SystemClock,
+    Activity, Clock, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore, Name, NameOf,
+    Owner, Policy, Reissue, Renewal, Resealed, SessionBase, SessionData, SessionError,
+    SessionHandle, SessionInfo, SessionKey, SessionManager, SystemClock,
 };
+#[cfg(feature = "sealed")]
+pub use session_core::{DigestKeys, KeyRing, codec::SealedCodec};
 pub use tower::layer::SessionLayer;
+pub use tower::no_activity::NoActivity;

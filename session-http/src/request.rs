@@ -1,13 +1,15 @@
 //! What a request carries: its `Cookie` headers as they came, and a slot for the session once somebody asks for it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::header::{COOKIE, Entry};
-use http::{Extensions, HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue, Request};
+use session_core::Activity;
 use session_core::adapter::SessionSlot;
 
-use crate::cookie;
+use crate::cookie::{self, Found};
 use crate::error::Error;
 use crate::setup::Setup;
 
@@ -23,16 +25,36 @@ pub(crate) struct CarriedSession {
     asked: OnceLock<Option<SessionSlot>>,
     /// For those who ask when it is too late to send a cookie, such as a streaming body.
     late: OnceLock<SessionSlot>,
+    /// Whether somebody has said that this request is no sign of life from its visitor.
+    is_no_activity: AtomicBool,
     outer: Option<Carried>,
 }
 
+/// A request extension: whatever layers the request has still to pass, it is no sign of life from its visitor.
+#[derive(Debug, Clone, Copy)]
+struct NoActivity;
+
+/// Notes that a request is no sign of life from its visitor, for the layers that it has passed and for those to come.
+pub(crate) fn ignore_activity(extensions: &mut Extensions) {
+    let mut layer = extensions.get::<Carried>();
+    while let Some(Carried(carried)) = layer {
+        carried.ignore_activity();
+        layer = carried.outer.as_ref();
+    }
+    extensions.insert(NoActivity);
+}
+
 impl Carried {
-    pub(crate) fn new(setup: &Arc<Setup>, headers: &mut HeaderMap, outer: Option<Self>) -> Self {
+    pub(crate) fn new<B>(setup: &Arc<Setup>, request: &mut Request<B>) -> Self {
+        let outer = request.extensions().get::<Self>().cloned();
+        let is_no_activity = request.extensions().get::<NoActivity>().is_some();
+        let headers = request.headers_mut();
         Self(Arc::new(CarriedSession {
             setup: Arc::clone(setup),
             cookies: Cookies::of(headers),
             asked: OnceLock::new(),
             late: OnceLock::new(),
+            is_no_activity: AtomicBool::new(is_no_activity),
             outer,
         }))
     }
@@ -76,6 +98,18 @@ impl CarriedSession {
         }
     }
 
+    fn ignore_activity(&self) {
+        self.is_no_activity.store(true, Ordering::Relaxed);
+        if let Some(Some(slot)) = self.asked.get() {
+            slot.set_activity(Activity::Ignore);
+        }
+    }
+
+    /// Whether the request is a sign of life from its visitor, as far as the layers know.
+    pub(crate) fn is_activity(&self) -> bool {
+        !self.is_no_activity.load(Ordering::Relaxed)
+    }
+
     /// The slot if somebody has asked; otherwise nobody can any more without being late.
     pub(crate) fn settle(&self) -> Option<&SessionSlot> {
         self.asked.get_or_init(|| None).as_ref()
@@ -87,12 +121,25 @@ impl CarriedSession {
             manager, cookie, ..
         } = &*self.setup;
         let slot = manager.slot();
+        if !self.is_activity() {
+            slot.set_activity(Activity::Ignore);
+        }
         let name = cookie.name().as_bytes();
-        slot.present(
-            self.cookies
-                .iter()
-                .flat_map(|header| cookie::values(header.as_bytes(), name)),
-        );
+        let mut has_look_alike = false;
+        let found = self
+            .cookies
+            .iter()
+            .flat_map(|header| cookie::find(header.as_bytes(), name));
+        slot.present(found.filter_map(|found| match found {
+            Found::Value(value) => Some(value),
+            Found::LookAlike => {
+                has_look_alike = true;
+                None
+            }
+        }));
+        if has_look_alike {
+            self.setup.warn_of_look_alike();
+        }
         slot
     }
 }

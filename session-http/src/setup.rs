@@ -1,4 +1,4 @@
-//! What all requests that pass one layer have in common, and the one thing that they remember together.
+//! What all requests that pass one layer have in common, and what they remember together so that the log says it once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,8 @@ pub(crate) struct Setup {
     pub(crate) interruption: Interruption,
     /// Whether there is nothing more to say about how requests come. Shared by clones, since a router makes many.
     transport_is_known: Arc<AtomicBool>,
+    /// Whether it was said already that a cookie looks like ours. Shared, too.
+    look_alike_is_known: Arc<AtomicBool>,
 }
 
 impl Setup {
@@ -26,6 +28,7 @@ impl Setup {
             cookie: CookieConfig::default(),
             interruption: Interruption::default(),
             transport_is_known: Arc::default(),
+            look_alike_is_known: Arc::default(),
         }
     }
 
@@ -41,6 +44,17 @@ impl Setup {
                 self.transport_is_known.store(true, Ordering::Relaxed);
                 false
             }
+        }
+    }
+
+    /// Says once that somebody sends a cookie whose name differs from ours in case alone.
+    pub(crate) fn warn_of_look_alike(&self) {
+        if !self.look_alike_is_known.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                event = "session_cookie_look_alike",
+                cookie = self.cookie.name(),
+                "a request carried a cookie whose name differs from the session cookie's in case alone; it is ignored"
+            );
         }
     }
 

@@ -2,7 +2,9 @@
 
 mod future;
 pub(crate) mod layer;
+pub(crate) mod no_activity;
 mod service;
 
 pub use future::ResponseFuture;
+pub use no_activity::NoActivityService;
 pub use service::SessionService;

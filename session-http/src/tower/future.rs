@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 use session_core::adapter::Outcome;
 
@@ -64,6 +64,10 @@ where
             None => {
                 // After an error there is no response and no cookie: nothing may be stored that needs one.
                 let response = ready!(this.handler.poll(context))?;
+                if is_early(response.status()) {
+                    this.exchange.take();
+                    return Poll::Ready(Ok(response));
+                }
                 let Some(exchange) = this.exchange.as_mut() else {
                     return Poll::Ready(Ok(response));
                 };
@@ -85,6 +89,12 @@ where
             None => response,
         }))
     }
+}
+
+/// Whether another response comes after this one, which is then not seen here. It carries no cookie, and so nothing may be
+/// stored that needs one. After 101 the connection is no longer HTTP's, and its headers are the last.
+fn is_early(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn finish<B: Default + 'static>(

@@ -227,17 +227,18 @@ async fn drop_everywhere<S: SessionStore>(make: impl Fn() -> S + Send + Sync) {
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_at_any_await_leaves_all_or_nothing() {
+async fn fail_07_a_client_that_is_gone_at_any_await_leaves_all_or_nothing() {
     drop_everywhere(Halting::default).await;
 }
 
 #[tokio::test]
-async fn a_client_that_is_gone_at_any_await_leaves_all_or_nothing_on_a_store_of_four_methods() {
+async fn fail_07_a_client_that_is_gone_at_any_await_leaves_all_or_nothing_on_a_store_of_four_methods()
+ {
     drop_everywhere(|| DefaultBodies::new(Halting::default())).await;
 }
 
 #[tokio::test]
-async fn a_new_visitor_who_is_gone_leaves_one_orphan_at_most() {
+async fn fail_07_a_new_visitor_who_is_gone_leaves_one_orphan_at_most() {
     let mut seen = Vec::new();
     for polls in 0..100 {
         let store = Arc::new(Halting::default());
@@ -282,7 +283,7 @@ async fn what_a_dropped_request_leaves_behind_can_not_make_a_session_that_nobody
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_stores_only_what_was_acknowledged() {
+async fn fail_06_a_handler_that_panics_stores_only_what_was_acknowledged() {
     let site = Site::new();
     let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
     let app = Router::new()

@@ -13,7 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::support::{COOKIE_NAME, IDLE, Jar, Site, get, post, send};
+use crate::support::{
+    Browser, COOKIE_NAME, IDLE, Site, cookie_of, form, get, jar_with, post, send, visit,
+};
 
 const REQUESTS: u32 = 50;
 
@@ -263,14 +265,14 @@ fn shop() -> Router {
         )
 }
 
-/// A slow request and a log-in of one browser; the responses arrive in both orders. Gives what the two jars hold, and the
-/// key of the log-in.
+/// A slow request and a log-in of one browser; the responses arrive in both orders. Gives what the browser then holds, with
+/// whether the log-in's response came first, and the key of the log-in.
 async fn overtaken(
     layer: impl Fn(&Site) -> SessionLayer,
     is_post: bool,
     path: &str,
     held: Held,
-) -> ([Option<String>; 2], String) {
+) -> (Vec<(bool, Option<String>)>, String) {
     let site = Site::new();
     let app = shop().layer(layer(&site));
     let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
@@ -292,18 +294,20 @@ async fn overtaken(
     gate.release();
     let slow = slow.await.unwrap();
 
-    let mut before = Jar::default();
-    before.receive(&slow.headers);
-    before.receive(&log_in.headers);
-    let mut after = Jar::default();
-    after.receive(&log_in.headers);
-    after.receive(&slow.headers);
-    let keys = [before, after].map(|jar| jar.get(COOKIE_NAME).map(str::to_owned));
-    (keys, log_in.expect_issued())
+    let responses = [
+        (&visit(path), &slow.headers),
+        (&form("/log-in"), &log_in.headers),
+    ];
+    let arrivals = jar_with(&key).in_every_order(&responses);
+    let keys = arrivals.into_iter().map(|arrival| {
+        let key = arrival.jar.value(COOKIE_NAME).map(str::to_owned);
+        (arrival.order == [1, 0], key)
+    });
+    (keys.collect(), log_in.expect_issued())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_that_arrives_after_a_log_in_leaves_its_cookie_alone() {
+async fn race_12_a_response_that_arrives_after_a_log_in_leaves_its_cookie_alone() {
     use Held::{AfterWrite, BeforeLoad, BeforeWrite};
     for (is_post, path, held) in [
         (false, "/read", BeforeLoad),
@@ -316,16 +320,16 @@ async fn a_response_that_arrives_after_a_log_in_leaves_its_cookie_alone() {
         (true, "/write", AfterWrite(Operation::Save)),
     ] {
         let (jars, key) = overtaken(Site::layer, is_post, path, held).await;
-        // A request that finds no session and writes starts a new one: that one is the visitor's own doing.
-        if path == "/write" && matches!(held, BeforeLoad) {
-            assert_eq!(jars[0].as_ref(), Some(&key));
-            continue;
-        }
-        for (jar, order) in jars.iter().zip(["before", "after"]) {
+        assert_eq!(jars.len(), 2);
+        for (log_in_is_first, kept) in jars {
+            // A request that finds no session and writes starts a new one: that one is the visitor's own doing.
+            if path == "/write" && matches!(held, BeforeLoad) && log_in_is_first {
+                continue;
+            }
             assert_eq!(
-                jar.as_ref(),
+                kept.as_ref(),
                 Some(&key),
-                "{path}, {held:?}, arriving {order} the log-in: the visitor is logged out"
+                "{path}, {held:?}, the log-in arrives first: {log_in_is_first}: the visitor is logged out"
             );
         }
     }
@@ -338,30 +342,76 @@ async fn the_django_preset_sends_the_old_key_again_as_it_says() {
         site.layer().django_compatible().with_cookie(cookie)
     };
     let held = Held::AfterWrite(Operation::Save);
-    let ([before, after], key) = overtaken(layer, true, "/write", held).await;
-    assert_eq!(before.as_ref(), Some(&key));
-    assert_ne!(
-        after.as_ref(),
-        Some(&key),
-        "the documentation warns of something that is over"
-    );
+    let (jars, key) = overtaken(layer, true, "/write", held).await;
+    for (log_in_is_first, kept) in jars {
+        assert_eq!(
+            kept.as_ref() != Some(&key),
+            log_in_is_first,
+            "the documentation warns of something that is over"
+        );
+    }
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_never_answered_with_a_removal() {
+async fn fix_05_a_late_answer_to_an_unknown_key_takes_no_log_in_away() {
     let site = Site::new();
     let app = shop().layer(site.layer());
     let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
-    let cookie = format!("{COOKIE_NAME}={key}");
-    let log_out = send(&app, post("/log-out", Some(&cookie))).await;
-    let log_in = send(&app, post("/log-in", None)).await;
-    let late = send(&app, get("/read", Some(&cookie))).await;
-    let mut jar = Jar::default();
-    for reply in [&log_out, &log_in, &late] {
-        jar.receive(&reply.headers);
+    let mut browser = Browser::with(&app, jar_with(&key));
+    assert!(site.stored(&key).await.is_some());
+    send(&app, post("/log-out", Some(&cookie_of(&key)))).await;
+    // Two pages and a log-in at once, with a key that is over.
+    let (page, log_in) = (visit("/read"), form("/log-in"));
+    let late = [browser.send(&page).await, browser.send(&page).await];
+    let new = browser.send(&log_in).await;
+    let responses = [
+        (&page, &late[0].headers),
+        (&log_in, &new.headers),
+        (&page, &late[1].headers),
+    ];
+    let arrivals = browser.jar.in_every_order(&responses);
+    assert_eq!(arrivals.len(), 6);
+    for arrival in arrivals {
+        assert_eq!(
+            arrival.jar.value(COOKIE_NAME),
+            Some(new.expect_issued().as_str()),
+            "{:?}: the visitor is logged out",
+            arrival.order
+        );
     }
-    assert_eq!(
-        jar.get(COOKIE_NAME).map(str::to_owned),
-        Some(log_in.expect_issued())
-    );
+}
+
+#[tokio::test]
+async fn race_12_once_a_log_in_has_arrived_no_other_response_changes_the_cookie() {
+    let site = Site::new();
+    let app = shop().layer(site.layer());
+    let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+    site.clock.advance(IDLE / 2); // a renewal is due
+    let mut browser = Browser::with(&app, jar_with(&key));
+    let fetches = [
+        visit("/read"),
+        visit("/write"),
+        form("/write"),
+        form("/log-in"),
+    ];
+    let mut replies = Vec::new();
+    for fetch in &fetches {
+        // All of them are sent with the cookie from before.
+        replies.push(browser.send(fetch).await);
+    }
+    let late = browser.send(&visit("/read")).await;
+    replies.push(late);
+    let fetches = fetches.into_iter().chain([visit("/read")]);
+    let sent: Vec<_> = fetches.zip(&replies).collect();
+    let responses: Vec<_> = sent
+        .iter()
+        .map(|(fetch, reply)| (fetch, &reply.headers))
+        .collect();
+    let new = replies[3].expect_issued();
+    let arrivals = browser.jar.in_every_order(&responses);
+    assert_eq!(arrivals.len(), 120);
+    for arrival in arrivals {
+        let kept = arrival.jar.value(COOKIE_NAME);
+        assert_eq!(kept, Some(new.as_str()), "{:?}", arrival.order);
+    }
 }

@@ -73,7 +73,7 @@ impl Vectors {
 }
 
 #[tokio::test]
-async fn a_cookie_header_is_one_live_session_or_nobody() {
+async fn fix_08_cook_11_in_10_a_cookie_header_is_one_live_session_or_nobody() {
     let vectors = Vectors::new().await;
     #[rustfmt::skip]
     let rows: &[(&[&str], &str, u64)] = &[
@@ -132,7 +132,7 @@ fn keys(count: u32) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn more_keys_than_four_are_nobody_and_are_not_looked_up() {
+async fn in_11_more_keys_than_four_are_nobody_and_are_not_looked_up() {
     let vectors = Vectors::new().await;
     for (others, whose, look_ups) in [
         (0, "ada", 1),
@@ -167,7 +167,7 @@ async fn more_keys_than_four_are_nobody_and_are_not_looked_up() {
 }
 
 #[tokio::test]
-async fn sixty_four_kilobytes_of_cookies_are_no_trouble() {
+async fn dos_04_in_11_sixty_four_kilobytes_of_cookies_are_no_trouble() {
     let vectors = Vectors::new().await;
     let filler = "x=0123456789; ".repeat(64 * 1024 / 14);
     for (what, header, whose, look_ups) in [

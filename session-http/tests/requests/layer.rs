@@ -1,7 +1,4 @@
 //! The layer: what it makes of a handler's headers, what happens without it, and with two of it.
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use axum::Router;
 use axum::response::{AppendHeaders, IntoResponse};
 use axum::routing::get as on_get;
@@ -10,10 +7,11 @@ use http::header::{CACHE_CONTROL, HOST, SET_COOKIE, VARY};
 use session_core::store::Timestamp;
 use session_http::{CookieConfig, Error, LazySession, Session};
 
-use crate::support::{Browser, CookieChange, IDLE, Site, cookie_of, get, keep_events_on, send};
+use crate::support::{Browser, CookieChange, IDLE, Site, cookie_of, get, heard, send};
 
 #[tokio::test]
-async fn what_a_handler_says_about_caches_and_cookies_is_kept_where_it_is_safe() {
+async fn http_03_http_04_cook_12_what_a_handler_says_about_caches_and_cookies_is_kept_where_it_is_safe()
+ {
     let site = Site::new();
     let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
     fn says() -> impl IntoResponse {
@@ -127,7 +125,7 @@ async fn two_layers_with_different_names_both_work_and_the_innermost_is_extracte
         assert_eq!(browser.get(path).await.body, body, "{path}");
         assert_eq!((outer.records(), inner.records()), counts, "{path}");
     }
-    assert!(browser.jar.get("inner").is_some() && browser.jar.get("outer").is_some());
+    assert!(browser.jar.value("inner").is_some() && browser.jar.value("outer").is_some());
 }
 
 #[tokio::test]
@@ -198,29 +196,6 @@ async fn a_request_whose_session_nobody_asks_for_costs_no_round_trip_and_others_
     assert_eq!((counts.count(Load), counts.total()), (0, 1), "/log-out");
 }
 
-/// What the layer's log says.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn count(&self, word: &str) -> usize {
-        String::from_utf8_lossy(&self.0.lock().unwrap())
-            .matches(word)
-            .count()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_browser_that_will_refuse_the_cookie_is_warned_of_once() {
     #[rustfmt::skip]
@@ -232,47 +207,30 @@ fn a_browser_that_will_refuse_the_cookie_is_warned_of_once() {
         (true,  &["example.org"],                                0),
     ];
     for (is_insecure, hosts, warnings) in rows {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .finish();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        keep_events_on();
-        tracing::subscriber::with_default(subscriber, || {
-            runtime.block_on(async {
-                let mut layer = Site::new().layer();
-                if *is_insecure {
-                    layer = layer.with_insecure_plain_http();
-                }
-                let app = Router::new()
-                    .route(
-                        "/",
-                        on_get(async |session: Session| session.set("n", &1).is_ok().to_string()),
-                    )
-                    .route("/other", on_get(async || ""))
-                    .layer(layer);
-                for host in *hosts {
-                    let mut request = get("/", None);
-                    request.headers_mut().insert(HOST, host.parse().unwrap());
-                    let reply = send(&app, request).await;
-                    assert_eq!(reply.status, StatusCode::OK);
-                }
-            });
+        let ((), log) = heard(async {
+            let mut layer = Site::new().layer();
+            if *is_insecure {
+                layer = layer.with_insecure_plain_http();
+            }
+            let write = async |session: Session| session.set("n", &1).is_ok().to_string();
+            let app = Router::new()
+                .route("/", on_get(write))
+                .route("/other", on_get(async || ""))
+                .layer(layer);
+            for host in *hosts {
+                let mut request = get("/", None);
+                request.headers_mut().insert(HOST, host.parse().unwrap());
+                let reply = send(&app, request).await;
+                assert_eq!(reply.status, StatusCode::OK);
+            }
         });
-        assert_eq!(
-            log.count("with_insecure_plain_http"),
-            *warnings,
-            "{hosts:?}"
-        );
+        let told = log.matches("with_insecure_plain_http").count();
+        assert_eq!(told, *warnings, "{hosts:?}");
     }
 }
 
 #[tokio::test]
-async fn an_expired_key_is_nobody_s_and_its_cookie_stays() {
+async fn fix_05_an_expired_key_is_nobody_s_and_its_cookie_stays() {
     let site = Site::new();
     let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
     let app = Router::new()

@@ -1,6 +1,8 @@
 //! Requests that have sessions, over HTTP: what is stored, and what their clients are told.
 
 #[cfg(test)]
+mod accessors;
+#[cfg(test)]
 mod adapters;
 #[cfg(test)]
 mod cancel;
@@ -13,11 +15,15 @@ mod cookie_vectors;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod jar;
+#[cfg(test)]
 mod layer;
 #[cfg(test)]
 mod no_secret_is_printed;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

@@ -95,7 +95,7 @@ fn assert_is_ours(reply: &Reply, what: &str) {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_fails_the_request_and_leaves_the_cookie_alone() {
+async fn fail_01_fail_02_a_store_that_fails_fails_the_request_and_leaves_the_cookie_alone() {
     type Fails = fn() -> StoreError;
     let busy: Fails = unavailable;
     let broken: Fails = failed;
@@ -283,6 +283,7 @@ async fn every_error_has_its_status_and_a_fixed_text() {
         .parse::<session_http::SessionHandle>()
         .unwrap_err();
     let cookie = CookieConfig::builder().with_name("").build();
+    let short = session_core::KeyRing::from_bytes(b"too short").unwrap_err();
     for (error, status) in [
         (error(unavailable().into()), 503),
         (error(deleted_within().into()), 503),
@@ -292,6 +293,7 @@ async fn every_error_has_its_status_and_a_fixed_text() {
         (error(SessionError::Interrupted), 409),
         (error(SessionError::NoOwner), 403),
         (error(handle), 400),
+        (error(short), 500),
         (Error::MissingLayer, 500),
         (cookie.unwrap_err(), 500),
     ] {

@@ -55,7 +55,7 @@ async fn write_late(session: Session) -> Body {
 }
 
 #[tokio::test]
-async fn a_stream_saves_to_the_session_that_is_there_and_can_not_make_a_new_one() {
+async fn race_09_a_stream_saves_to_the_session_that_is_there_and_can_not_make_a_new_one() {
     let site = Site::new();
     let app = Router::new()
         .route("/write", on_get(write_late))
@@ -142,7 +142,7 @@ async fn a_stream_saves_to_the_session_that_is_there_and_can_not_make_a_new_one(
 }
 
 #[tokio::test]
-async fn a_task_may_keep_the_session_beyond_its_request() {
+async fn race_09_a_task_may_keep_the_session_beyond_its_request() {
     let site = Site::new();
     let app = |answered: oneshot::Receiver<()>, done: oneshot::Sender<Result<(), SessionError>>| {
         let once = Arc::new(Mutex::new(Some((answered, done))));

@@ -1,16 +1,17 @@
 //! One application and its clients, without a network: a store that can be held up, a clock that can be moved, a jar.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::io;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use http::header::{COOKIE, SET_COOKIE, VARY};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use session_core::conformance::{CountingStore, FaultStore, Operation};
 use session_core::{ManualClock, MemoryStore, Policy, SessionBase, SessionKey, SessionManager};
+use session_http::browser::{Fetch, Jar, Reason, Refused};
 use session_http::{Error, SessionLayer};
 use tower::ServiceExt;
 
@@ -215,30 +216,34 @@ fn set_cookies(headers: &HeaderMap) -> impl Iterator<Item = (String, String, boo
     })
 }
 
-/// What a browser keeps. Takes responses in the order in which they arrive.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Jar(BTreeMap<String, String>);
+/// Where visitors find the application.
+pub(crate) const HOME: &str = "https://shop.example.org";
 
-impl Jar {
-    pub(crate) fn receive(&mut self, headers: &HeaderMap) {
-        for (name, value, is_removal) in set_cookies(headers) {
-            if is_removal {
-                self.0.remove(&name);
-            } else {
-                self.0.insert(name, value);
-            }
-        }
-    }
+/// A request from a page of the application, or from its visitor's address bar.
+pub(crate) fn visit(path: &str) -> Fetch {
+    Fetch::get(&format!("{HOME}{path}"))
+}
 
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
+/// A form of the application's own.
+pub(crate) fn form(path: &str) -> Fetch {
+    Fetch::post(&format!("{HOME}{path}"))
+}
 
-    /// The `Cookie` header.
-    pub(crate) fn header(&self) -> Option<String> {
-        let pairs: Vec<String> = self.0.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
-    }
+/// A jar that holds the session of `key`, as if this application had set it.
+pub(crate) fn jar_with(key: &str) -> Jar {
+    let mut jar = Jar::new();
+    let header = format!("{}; Secure; Path=/", cookie_of(key));
+    plant(&mut jar, &visit("/"), &header).expect("the default cookie is taken");
+    jar
+}
+
+/// Makes the browser receive a `Set-Cookie` header, and says whether it was taken.
+pub(crate) fn plant(jar: &mut Jar, fetch: &Fetch, set_cookie: &str) -> Result<(), Reason> {
+    let value = HeaderValue::from_str(set_cookie).expect("this is a header");
+    let refused = jar.receive(fetch, &HeaderMap::from_iter([(SET_COOKIE, value)]));
+    refused
+        .first()
+        .map_or(Ok(()), |refused| Err(refused.reason))
 }
 
 /// Somebody who clicks through an application, one page after the other.
@@ -249,17 +254,70 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn new(app: &Router) -> Self {
+        Self::with(app, Jar::new())
+    }
+
+    pub(crate) fn with(app: &Router, jar: Jar) -> Self {
         Self {
             app: app.clone(),
-            jar: Jar::default(),
+            jar,
         }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Reply {
-        let request = get(path, self.jar.header().as_deref());
-        let reply = send(&self.app, request).await;
-        self.jar.receive(&reply.headers);
+        self.fetch(&visit(path)).await
+    }
+
+    pub(crate) async fn post(&mut self, path: &str) -> Reply {
+        self.fetch(&form(path)).await
+    }
+
+    /// Makes the request and takes its response, which no browser may refuse.
+    pub(crate) async fn fetch(&mut self, fetch: &Fetch) -> Reply {
+        let reply = self.send(fetch).await;
+        let refused = self.jar.receive(fetch, &reply.headers);
+        let is_allowed = |refused: &Refused| refused.reason == Reason::NoCookies;
+        assert!(refused.iter().all(is_allowed), "{refused:?}");
         reply
+    }
+
+    /// Makes the request. Its response does not arrive.
+    pub(crate) async fn send(&mut self, fetch: &Fetch) -> Reply {
+        let request = self.jar.request(fetch).body(Body::empty());
+        send(&self.app, request.expect("this is a request")).await
+    }
+}
+
+/// What was logged while `work` ran, at every level.
+pub(crate) fn heard<T>(work: impl Future<Output = T>) -> (T, String) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    keep_events_on();
+    let done = tracing::subscriber::with_default(subscriber, || runtime.block_on(work));
+    let text = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    (done, text)
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
