@@ -15,6 +15,8 @@ mod cookie_vectors;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
+mod forged;
+#[cfg(test)]
 mod jar;
 #[cfg(test)]
 mod layer;
