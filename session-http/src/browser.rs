@@ -5,6 +5,7 @@
 //! which page makes it.
 //!
 //! ```
+//! # #[cfg(feature = "axum")] {
 //! use axum::{Router, body::Body, routing::{get, post}};
 //! use session_http::browser::{Fetch, Jar};
 //! use session_http::{MemoryStore, Session, SessionLayer};
@@ -32,6 +33,7 @@
 //! assert_eq!(jar.cookie_header(&log_in.from_page("https://elsewhere.example/")), None);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

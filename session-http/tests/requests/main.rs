@@ -17,6 +17,8 @@ mod exchange;
 #[cfg(test)]
 mod forged;
 #[cfg(test)]
+mod fuzzed;
+#[cfg(test)]
 mod jar;
 #[cfg(test)]
 mod layer;
@@ -30,3 +32,5 @@ mod security;
 mod streaming;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod target;
