@@ -1,6 +1,7 @@
 //! Turns a command line into a command, or says what is wrong with it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
@@ -12,7 +13,7 @@ cargo xtask demo-django [--port N]            serve a Django and a Rust service 
 cargo xtask test-all                          run what CI runs, and end with a table
 cargo xtask services                          start the services that tests use, and keep them
 cargo xtask tidy                              check what prose can't keep
-cargo xtask bench                             run the benchmark of a request
+cargo xtask bench                             measure what a session costs a request, ours and its peers'
 
 `cargo xtask COMMAND --help` says more about one of them.
 ";
@@ -67,11 +68,17 @@ cargo xtask tidy
 ";
 
 const BENCH: &str = "\
-Runs the in-process benchmark of a request.
+Measures what a session costs a request: ours and its peers', in memory and with each store. Programs with lock files of their
+own are built for it, below the target folder; PostgreSQL and Redis are started.
 
-cargo xtask bench [-- ARGUMENTS]
+cargo xtask bench [--quick] [--memory] [--json FILE] [--from FILE] [--against FILE] [--report]
 
-  -- ARGUMENTS    handed to the benchmark as they are
+  --quick           few batches, and instructions of ours alone: under two minutes, once everything is built
+  --memory          only sessions in memory, which need no servers
+  --json FILE       write the results there (without it: bench-results/latest.json in the target folder)
+  --from FILE       measure nothing, and take the results of an earlier run
+  --against FILE    print ratios to an earlier run, and fail if ours need 5 % more instructions
+  --report          write docs/performance
 ";
 
 /// What the caller wants.
@@ -83,7 +90,7 @@ pub(crate) enum Command {
     TestAll(TestAll),
     Services(Services),
     Tidy,
-    Bench(Vec<OsString>),
+    Bench(Bench),
 }
 
 /// How to serve the demo.
@@ -114,6 +121,17 @@ pub(crate) struct TestAll {
 pub(crate) struct Services {
     pub(crate) check: bool,
     pub(crate) install: bool,
+}
+
+/// What to measure, and what to do with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bench {
+    pub(crate) quick: bool,
+    pub(crate) memory: bool,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) from: Option<PathBuf>,
+    pub(crate) against: Option<PathBuf>,
+    pub(crate) report: bool,
 }
 
 /// The command that `arguments` ask for. They come without the program's name.
@@ -196,10 +214,20 @@ fn services(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
 }
 
 fn bench(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
-    if let Some(rest) = after_dashes(parser) {
-        return Ok(Command::Bench(rest));
+    let mut options = Bench::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Help(BENCH)),
+            Long("quick") => options.quick = true,
+            Long("memory") => options.memory = true,
+            Long("json") => options.json = Some(parser.value()?.into()),
+            Long("from") => options.from = Some(parser.value()?.into()),
+            Long("against") => options.against = Some(parser.value()?.into()),
+            Long("report") => options.report = true,
+            other => return Err(other.unexpected()),
+        }
     }
-    without_options(parser, BENCH, Command::Bench(Vec::new()))
+    Ok(Command::Bench(options))
 }
 
 fn without_options(
@@ -262,8 +290,18 @@ mod tests {
                 }),
             ),
             ("tidy", Command::Tidy),
-            ("bench", Command::Bench(Vec::new())),
-            ("bench -- --quick", Command::Bench(vec!["--quick".into()])),
+            ("bench", Command::Bench(Bench::default())),
+            (
+                "bench --quick --memory --json a --from b --against c --report",
+                Command::Bench(Bench {
+                    quick: true,
+                    memory: true,
+                    json: Some("a".into()),
+                    from: Some("b".into()),
+                    against: Some("c".into()),
+                    report: true,
+                }),
+            ),
         ];
         for (line, command) in cases {
             assert_eq!(parsed(line), Ok(command), "{line}");

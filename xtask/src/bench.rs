@@ -1,28 +1,73 @@
-//! Runs the in-process benchmark.
+//! Measures what a session costs a request, ours and its peers', and says whether ours has become dearer.
 
-use std::ffi::OsString;
-use std::os::unix::process::CommandExt as _;
+mod browser;
+mod callgrind;
+mod compare;
+mod correctness;
+mod document;
+mod machine;
+mod plot;
+mod programs;
+mod results;
+mod tables;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::Result;
+use crate::arguments::Bench;
+use crate::console::say;
 use crate::workspace::Workspace;
 
-/// The package and the benchmark in it.
-const PACKAGE: &str = "session-http";
-const BENCH: &str = "request";
+use results::Results;
 
-/// Becomes the benchmark. Returns only if that fails.
-pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<bool> {
-    let error = workspace
-        .cargo([
-            "bench",
-            "--package",
-            PACKAGE,
-            "--all-features",
-            "--bench",
-            BENCH,
-            "--",
-        ])
-        .args(arguments)
-        .exec();
-    Err(format!("cargo can't be started: {error}").into())
+/// Measures, or reads what was measured, and does with it what `options` say. `false` when ours has become dearer.
+pub(crate) fn run(workspace: &Workspace, options: &Bench) -> Result<bool> {
+    // Read first: whoever mistypes a name need not wait for a run.
+    let earlier = options.against.as_deref().map(read).transpose()?;
+    let results = match &options.from {
+        Some(path) => read(path)?,
+        None => measure(workspace, options)?,
+    };
+    for table in tables::all(&results) {
+        say(format_args!("\n{}\n\n{}", table.title, table.markdown()));
+    }
+    if options.report {
+        document::write(workspace, &results)?;
+    }
+    let Some(earlier) = earlier else {
+        return Ok(true);
+    };
+    let comparison = compare::compare(&earlier, &results)?;
+    say(comparison.text());
+    Ok(comparison.is_good())
+}
+
+fn measure(workspace: &Workspace, options: &Bench) -> Result<Results> {
+    let folder = workspace.target.join("bench-results");
+    fs::create_dir_all(&folder)?;
+    let results = programs::measure(workspace, &folder, options)?;
+    let path = options
+        .json
+        .clone()
+        .unwrap_or_else(|| folder.join("latest.json"));
+    publish(&path, &format!("{:#}\n", results.to_json()))?;
+    say(format_args!("written: {}", path.display()));
+    Ok(results)
+}
+
+fn read(path: &Path) -> Result<Results> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    let json = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is no JSON: {error}", path.display()))?;
+    Results::from_json(&json).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Writes a file that anybody can make again.
+fn publish(path: &PathBuf, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut file = fs::File::create(path)
+        .map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+    Ok(file.write_all(text.as_bytes())?)
 }

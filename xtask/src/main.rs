@@ -61,7 +61,7 @@ fn run(workspace: &Workspace, command: Command) -> Result<bool> {
         Command::TestAll(options) => test_all::run(workspace, &options),
         Command::Services(options) => service::run(workspace, options),
         Command::Tidy => tidy::run(workspace),
-        Command::Bench(arguments) => bench::run(workspace, &arguments),
+        Command::Bench(options) => bench::run(workspace, &options),
     }
 }
 

@@ -1,45 +1,37 @@
 //! What is measured, for whom.
 
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::{Result, actix, axum_apps};
+use crate::Result;
 
 /// A library with an application of its own around it.
-pub(crate) trait Library {
+pub trait Library {
     fn name(&self) -> &'static str;
 
     /// Whether its store can hold the payload.
     fn holds(&self, payload: Payload) -> bool;
+
+    /// What it is measured in.
+    fn scenarios(&self) -> &'static [Scenario] {
+        &Scenario::ALL
+    }
 
     /// Builds the requests of the next [`answer`](Self::answer), and the sessions that they belong to.
     fn prepare(&mut self, scenario: Scenario, payload: Payload, count: usize) -> Result<()>;
 
     /// Answers them.
     fn answer(&mut self) -> Result<()>;
-}
 
-pub(crate) const LIBRARIES: &[&str] = &[
-    "ours",
-    "tower-sessions",
-    "axum_session",
-    "actix-session-cookie",
-];
-
-pub(crate) fn library(name: &str) -> Result<Box<dyn Library>> {
-    Ok(match name {
-        "ours" => Box::new(axum_apps::ours()?),
-        "tower-sessions" => Box::new(axum_apps::tower_sessions()?),
-        "axum_session" => Box::new(axum_apps::axum_session()?),
-        "actix-session-cookie" => Box::new(actix::cookie_session()?),
-        _ => return Err(format!("there is no library {name}").into()),
-    })
+    /// Answers whoever connects, for ever.
+    fn serve(self: Box<Self>, listener: TcpListener) -> Result<()>;
 }
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scenario {
+pub enum Scenario {
     /// The handler without the layer.
     Bare,
     /// A valid cookie beside two unrelated ones; nobody asks for the session.
@@ -49,11 +41,13 @@ pub(crate) enum Scenario {
     /// No cookie; nobody asks.
     NoCookie,
     FirstVisit,
+    /// The session gets a new key, and a user.
     LogIn,
+    LogOut,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Bare,
         Self::Unasked,
         Self::Read,
@@ -61,9 +55,10 @@ impl Scenario {
         Self::NoCookie,
         Self::FirstVisit,
         Self::LogIn,
+        Self::LogOut,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Bare => "s0",
             Self::Unasked => "s1",
@@ -72,37 +67,34 @@ impl Scenario {
             Self::NoCookie => "s4",
             Self::FirstVisit => "s5",
             Self::LogIn => "s6",
+            Self::LogOut => "logout",
         }
     }
 
-    pub(crate) fn parse(name: &str) -> Result<Self> {
-        let known = Self::ALL.into_iter().find(|known| known.name() == name);
-        known.ok_or_else(|| format!("there is no scenario {name}").into())
-    }
-
-    pub(crate) const fn path(self) -> &'static str {
+    pub const fn path(self) -> &'static str {
         match self {
             Self::Bare | Self::Unasked | Self::NoCookie => "/",
             Self::Read => "/read",
             Self::Write | Self::FirstVisit => "/write",
             Self::LogIn => "/login",
+            Self::LogOut => "/logout",
         }
     }
 
     /// Whether the visitor has a session.
-    pub(crate) const fn has_cookie(self) -> bool {
+    pub const fn has_cookie(self) -> bool {
         !matches!(self, Self::NoCookie | Self::FirstVisit)
     }
 
     /// Whether a request uses up its session's key.
-    pub(crate) const fn needs_a_session_each(self) -> bool {
-        matches!(self, Self::LogIn)
+    pub const fn needs_a_session_each(self) -> bool {
+        matches!(self, Self::LogIn | Self::LogOut)
     }
 }
 
 /// What is in the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Payload {
+pub enum Payload {
     /// Three names in 125 bytes.
     Small,
     /// The same beside a cart of 505 items, 64 KiB.
@@ -110,21 +102,16 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
+    pub const ALL: [Self; 2] = [Self::Small, Self::Large];
 
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Small => "small",
             Self::Large => "large",
         }
     }
 
-    pub(crate) fn parse(name: &str) -> Result<Self> {
-        let known = Self::ALL.into_iter().find(|known| known.name() == name);
-        known.ok_or_else(|| format!("there is no payload {name}").into())
-    }
-
-    pub(crate) const fn path(self) -> &'static str {
+    pub const fn path(self) -> &'static str {
         match self {
             Self::Small => "/seed",
             Self::Large => "/seed-large",
@@ -132,21 +119,24 @@ impl Payload {
     }
 }
 
-pub(crate) const NAME: (&str, &str) = ("name", "Ada Lovelace");
-pub(crate) const EMAIL: (&str, &str) = ("email", "ada.lovelace@analytical-engine.example");
-pub(crate) const TOKEN: (&str, &str) = ("token", "4f1b0c2d9e8a7766554433221100ffee0123456789");
+pub const NAME: (&str, &str) = ("name", "Ada Lovelace");
+pub const EMAIL: (&str, &str) = ("email", "ada.lovelace@analytical-engine.example");
+pub const TOKEN: (&str, &str) = ("token", "4f1b0c2d9e8a7766554433221100ffee0123456789");
 /// What a write writes: another number each time, since some libraries notice that nothing has changed.
-pub(crate) const SEEN: &str = "seen";
+pub const SEEN: &str = "seen";
 
-pub(crate) fn next_number() -> u64 {
+pub fn next_number() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(1_000_000);
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-pub(crate) const CART: &str = "cart";
+/// A number that requests add one to.
+pub const COUNT: &str = "count";
+
+pub const CART: &str = "cart";
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Item {
+pub struct Item {
     sku: String,
     title: String,
     quantity: u32,
@@ -154,7 +144,7 @@ pub(crate) struct Item {
     options: [&'static str; 2],
 }
 
-pub(crate) fn cart() -> Vec<Item> {
+pub fn cart() -> Vec<Item> {
     let item = |number: u32| Item {
         sku: format!("SKU-{number:08}"),
         title: format!("A thing that somebody may want, number {number}"),
@@ -166,7 +156,7 @@ pub(crate) fn cart() -> Vec<Item> {
 }
 
 /// The `Cookie` header of a visitor who was sent these `Set-Cookie` headers, beside two cookies of others.
-pub(crate) fn cookie_header<'a>(set: impl Iterator<Item = &'a str>) -> String {
+pub fn cookie_header<'a>(set: impl Iterator<Item = &'a str>) -> String {
     let mut header = String::from("theme=dark");
     for cookie in set {
         header.push_str("; ");

@@ -1,8 +1,10 @@
-//! actix-session, in a service of actix-web. It publishes no store in memory: what is measured here is its encrypted cookie,
-//! above actix-web's own bare handler.
+//! actix-session, in a service of actix-web, above actix-web's own bare handler. It publishes no store in memory; where the
+//! others are measured with theirs, it keeps its sessions in encrypted cookies.
+
+use std::net::TcpListener;
 
 use actix_http::Request;
-use actix_session::storage::CookieSessionStore;
+use actix_session::storage::SessionStore;
 use actix_session::{Session, SessionMiddleware};
 use actix_web::cookie::Key;
 use actix_web::dev::{Service, ServiceResponse};
@@ -11,16 +13,18 @@ use actix_web::{App, Error, HttpResponse, test, web};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-use crate::Result;
-use crate::scenario::{
-    EMAIL, Library, NAME, Payload, SEEN, Scenario, TOKEN, cookie_header, next_number,
+use harness::{
+    CART, EMAIL, Library, NAME, Payload, Result, SEEN, Scenario, TOKEN, cart, cookie_header,
+    next_number,
 };
 
 pub(crate) struct ActixApp<B, L> {
+    name: &'static str,
+    holds_large: bool,
     runtime: Runtime,
     bare: B,
     layered: L,
-    cookie: Option<HeaderValue>,
+    cookie: Option<(Payload, HeaderValue)>,
     scenario: Scenario,
     requests: Vec<Request>,
 }
@@ -34,6 +38,11 @@ async fn seed(session: Session) -> std::result::Result<HttpResponse, Error> {
         session.insert(name, value)?;
     }
     Ok(HttpResponse::Ok().body("hello"))
+}
+
+async fn seed_large(session: Session) -> std::result::Result<HttpResponse, Error> {
+    session.insert(CART, cart())?;
+    seed(session).await
 }
 
 async fn read(session: Session) -> std::result::Result<HttpResponse, Error> {
@@ -53,6 +62,11 @@ async fn log_in(session: Session) -> std::result::Result<HttpResponse, Error> {
     Ok(HttpResponse::Ok().body("hello"))
 }
 
+async fn log_out(session: Session) -> HttpResponse {
+    session.purge();
+    HttpResponse::Ok().body("hello")
+}
+
 fn request(path: &str, cookie: Option<&HeaderValue>) -> Request {
     let mut request = test::TestRequest::get()
         .uri(path)
@@ -65,22 +79,24 @@ fn request(path: &str, cookie: Option<&HeaderValue>) -> Request {
     request.to_request()
 }
 
-pub(crate) fn cookie_session() -> Result<impl Library> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+/// An application whose sessions are in `store`, which was made inside `runtime`.
+pub(crate) fn library(
+    name: &'static str,
+    store: impl SessionStore + 'static,
+    holds_large: bool,
+    runtime: Runtime,
+) -> Result<impl Library> {
     let local = LocalSet::new();
     let bare = App::new().route("/", web::get().to(hello));
     let layered = App::new()
-        .wrap(SessionMiddleware::new(
-            CookieSessionStore::default(),
-            Key::generate(),
-        ))
+        .wrap(SessionMiddleware::new(store, Key::generate()))
         .route("/", web::get().to(hello))
         .route("/seed", web::get().to(seed))
+        .route("/seed-large", web::get().to(seed_large))
         .route("/read", web::get().to(read))
         .route("/write", web::get().to(write))
-        .route("/login", web::get().to(log_in));
+        .route("/login", web::get().to(log_in))
+        .route("/logout", web::get().to(log_out));
     let (bare, layered) = local.block_on(&runtime, async {
         (
             test::init_service(bare).await,
@@ -88,6 +104,8 @@ pub(crate) fn cookie_session() -> Result<impl Library> {
         )
     });
     Ok(ActixApp {
+        name,
+        holds_large,
         runtime,
         bare,
         layered,
@@ -101,8 +119,8 @@ impl<B, L, Body> ActixApp<B, L>
 where
     L: Service<Request, Response = ServiceResponse<Body>, Error = Error>,
 {
-    fn seed(&self) -> Result<HeaderValue> {
-        let answered = self.layered.call(request("/seed", None));
+    fn seed(&self, payload: Payload) -> Result<HeaderValue> {
+        let answered = self.layered.call(request(payload.path(), None));
         let response = self.runtime.block_on(answered);
         let response = response.map_err(|error| error.to_string())?;
         let set = response.headers().get_all(SET_COOKIE);
@@ -117,22 +135,32 @@ where
     L: Service<Request, Response = ServiceResponse<Body>, Error = Error>,
 {
     fn name(&self) -> &'static str {
-        "actix-session-cookie"
+        self.name
     }
 
     fn holds(&self, payload: Payload) -> bool {
-        payload == Payload::Small
+        payload == Payload::Small || self.holds_large
     }
 
-    fn prepare(&mut self, scenario: Scenario, _: Payload, count: usize) -> Result<()> {
-        if self.cookie.is_none() {
-            self.cookie = Some(self.seed()?);
+    fn prepare(&mut self, scenario: Scenario, payload: Payload, count: usize) -> Result<()> {
+        if self
+            .cookie
+            .as_ref()
+            .is_none_or(|(held, _)| *held != payload)
+        {
+            self.cookie = Some((payload, self.seed(payload)?));
         }
         self.scenario = scenario;
         self.requests.clear();
         for _ in 0..count {
-            let cookie = self.cookie.as_ref().filter(|_| scenario.has_cookie());
-            self.requests.push(request(scenario.path(), cookie));
+            let one = scenario
+                .needs_a_session_each()
+                .then(|| self.seed(payload))
+                .transpose()?;
+            let shared = self.cookie.as_ref().map(|(_, cookie)| cookie);
+            let cookie = scenario.has_cookie().then_some(one.as_ref().or(shared));
+            self.requests
+                .push(request(scenario.path(), cookie.flatten()));
         }
         Ok(())
     }
@@ -160,5 +188,9 @@ where
             }
             Ok(())
         })
+    }
+
+    fn serve(self: Box<Self>, _: TcpListener) -> Result<()> {
+        Err("this is measured in the process alone".into())
     }
 }

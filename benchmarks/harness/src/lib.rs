@@ -1,0 +1,20 @@
+//! What all benchmark programs do alike: the scenarios, whose turn it is, and what is counted.
+
+mod axum_app;
+pub mod gate;
+mod primitive;
+mod program;
+mod proxy;
+mod scenario;
+
+use std::error::Error;
+
+pub use axum_app::{AxumApp, hello, runtime};
+pub use primitive::Primitive;
+pub use program::{Candidate, Place, run};
+pub use scenario::{
+    CART, COUNT, EMAIL, Item, Library, NAME, Payload, SEEN, Scenario, TOKEN, cart, cookie_header,
+    next_number,
+};
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -1,0 +1,188 @@
+//! Writes the numbers where people read them: a page with tables and plots.
+
+use std::fs;
+
+use crate::Result;
+use crate::console::say;
+use crate::workspace::Workspace;
+
+use super::machine::Machine;
+use super::plot::Bars;
+use super::publish;
+use super::results::{Results, Row};
+use super::tables::{self, OURS, PRIMITIVE, SCENARIOS, STORES};
+
+const FOLDER: &str = "docs/performance";
+
+const HEAD: &str = "\
+<!-- `cargo xtask bench --report` writes this page. -->
+
+# Performance
+
+What a session costs a request, ours and three other libraries', each through its own middleware with requests built
+beforehand. `cargo xtask bench` measures it again; the numbers of this page are in
+[benchmarks/baseline.json](../../benchmarks/baseline.json).
+
+";
+
+const HOW: &str = "
+## How it is measured
+
+Each library has the same application: a page that asks for nothing, one that reads a name, one that writes one, a login that
+changes the key, a logout. The requests of a batch are built first and answered in a row, on one thread. The scenarios of all
+libraries take turns, batch by batch, so that whatever else the machine does meets them all.
+
+- **Bare** is the same handler without a layer, in the same run. All numbers but multiples are above it.
+- **Instructions** are counted by callgrind. Those of SHA-256 are left out, since callgrind sees a version in software of what
+  processors have in hardware; the system call for random bytes is not among them. They hardly differ from run to run, and
+  `cargo xtask bench --against FILE` fails when ours need 5 % more.
+- **Allocations** are those of the thread that answers.
+- **Nanoseconds** are the median of the batches' differences to the bare batch of the same round, with their quartiles.
+- **Round trips** are counted between program and server, by a proxy: a client's turn that follows the server's.
+- The session has three names in 125 bytes, or beside them a cart of 505 items, 64 KiB. Its cookie stands between two others.
+- actix-session publishes no store in memory. Where the others keep sessions there, it is measured with its encrypted cookies,
+  above actix-web's bare handler; a cookie does not hold 64 KiB.
+- The stores that tower-sessions publishes fit its version 0.14, so it is measured with that one there.
+- axum_session keeps sessions in the process for some time in front of its stores, and so does not see what other processes do.
+- **Correctness**: a gate in the handlers holds requests between their read and their write, so that the outcome depends on no
+  chance. 50 requests at once write a name each, or add one to a counter; one request reads the session, and writes after
+  another has logged the user out, or in. With two nodes, half of the requests go to each, and what happens meanwhile
+  happens on the other. Bold is what was lost without a word, or came back. actix-session is not among these servers.
+- PostgreSQL runs without `fsync`, and Redis writes nothing to disk.
+";
+
+/// Writes page and plots.
+pub(super) fn write(workspace: &Workspace, results: &Results) -> Result<()> {
+    let folder = workspace.root.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    let mut page = HEAD.to_owned();
+    page.push_str(&described(&results.machine));
+    for (name, bars) in plots(results) {
+        let file = format!("{name}.svg");
+        publish(&folder.join(&file), &bars.svg())?;
+        page.push_str(&format!("\n![{}]({file})\n", bars.title));
+    }
+    for table in tables::all(results) {
+        page.push_str(&format!("\n## {}\n\n{}\n", table.title, table.markdown()));
+    }
+    page.push_str(HOW);
+    publish(&folder.join("README.md"), &page)?;
+    say(format_args!("written: {FOLDER}/README.md"));
+    Ok(())
+}
+
+fn described(machine: &Machine) -> String {
+    let Machine {
+        cpu,
+        cores,
+        memory_gib,
+        kernel,
+        rustc,
+        load_average,
+        commit,
+        date,
+        libraries,
+    } = machine;
+    let busy = if machine.was_busy() {
+        format!(
+            "**Other programs kept the machine busy (load {load_average:.1} on {cores} cores): times are information only. \
+             Instructions, allocations and round trips do not mind.**\n"
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{date}, commit {commit}: {cpu}, {cores} cores, {memory_gib} GiB, {kernel}, {rustc}.\n{busy}\n{}.\n",
+        libraries.join(", ")
+    )
+}
+
+fn plots(results: &Results) -> Vec<(&'static str, Bars<'static>)> {
+    let mut plots = vec![
+        (
+            "instructions",
+            in_memory(
+                results,
+                "Instructions above the bare handler, memory, 125 bytes",
+                |row| row.instructions,
+            ),
+        ),
+        (
+            "allocations",
+            in_memory(
+                results,
+                "Allocations above the bare handler, memory, 125 bytes",
+                |row| row.allocations,
+            ),
+        ),
+        (
+            "time",
+            in_memory(
+                results,
+                "Nanoseconds above the bare handler, memory, 125 bytes",
+                |row| row.nanoseconds,
+            ),
+        ),
+        ("round-trips", trips(results)),
+    ];
+    plots.retain(|(_, bars)| !bars.series.is_empty());
+    plots
+}
+
+fn in_memory(
+    results: &Results,
+    title: &'static str,
+    measure: fn(&Row) -> Option<f64>,
+) -> Bars<'static> {
+    let series = tables::in_memory(results, "small").into_iter();
+    let series = series.map(|library| {
+        let numbers = SCENARIOS.map(|(scenario, _)| {
+            let row = tables::find_in_memory(results, library, "small", scenario)?;
+            results.above_bare(row, measure)
+        });
+        (library.to_owned(), numbers.to_vec())
+    });
+    Bars {
+        title,
+        groups: groups(),
+        series: series.filter(has_any).collect(),
+    }
+}
+
+/// PostgreSQL and Redis, with each library that has a store there.
+fn trips(results: &Results) -> Bars<'static> {
+    let mut series = Vec::new();
+    for store in STORES {
+        for library in results.libraries(|key| key.store == store && key.library != PRIMITIVE) {
+            let numbers = SCENARIOS.map(|(scenario, _)| {
+                results
+                    .find(store, library, "small", scenario)
+                    .and_then(|row| row.round_trips)
+            });
+            let name = if library == OURS { OURS } else { library };
+            series.push((format!("{name}, {store}"), numbers.to_vec()));
+        }
+    }
+    series.retain(has_any);
+    Bars {
+        title: "Round trips to the store's server",
+        groups: groups(),
+        series,
+    }
+}
+
+fn groups() -> Vec<String> {
+    SCENARIOS
+        .map(|(scenario, name)| {
+            if scenario == name {
+                name.to_owned()
+            } else {
+                format!("{scenario} {name}")
+            }
+        })
+        .to_vec()
+}
+
+fn has_any((_, numbers): &(String, Vec<Option<f64>>)) -> bool {
+    numbers.iter().any(Option::is_some)
+}

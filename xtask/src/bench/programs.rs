@@ -1,0 +1,281 @@
+//! Builds and runs the benchmark programs, which know the peers and have lock files of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::arguments::Bench;
+use crate::console::{complain, say};
+use crate::process::{Ended, Running, StopSignal};
+use crate::service::{self, Fleet, Permission};
+use crate::workspace::{Workspace, list, text};
+
+use super::callgrind;
+use super::correctness::Subject;
+use super::machine::Machine;
+use super::results::{BARE, Results};
+use super::tables::{OURS, SCENARIOS};
+
+const IN_PROCESS: &str = "in-process";
+/// These need servers: their names, and the libraries in them that answer by HTTP.
+const STORES: [(&str, &[&str]); 2] = [
+    ("stores", &[OURS, "axum_session"]),
+    ("stores-tower-sessions", &["tower-sessions"]),
+];
+
+/// The variables by which these get the URLs of servers, and those servers' names.
+const SERVERS: [(&str, &str); 2] = [("BENCH_POSTGRES", "postgres"), ("BENCH_REDIS", "redis")];
+
+/// The libraries of the program in this process.
+const LIBRARIES: [&str; 4] = [OURS, "tower-sessions", "axum_session", "actix-session"];
+
+/// Those of them that answer by HTTP and keep sessions in memory.
+const SERVED: [&str; 3] = [OURS, "tower-sessions", "axum_session"];
+
+/// Packages whose versions a reader wants to know.
+const NAMED: [&str; 14] = [
+    "actix-session",
+    "actix-web",
+    "axum",
+    "axum_session",
+    "axum_session_redispool",
+    "axum_session_sqlx",
+    "fred",
+    "redis",
+    "session-http",
+    "sqlx",
+    "tokio",
+    "tower-sessions",
+    "tower-sessions-redis-store",
+    "tower-sessions-sqlx-store",
+];
+
+/// Batches of each scenario: for a look, and for a report.
+const BATCHES_QUICK: usize = 5;
+const BATCHES: usize = 60;
+const STORE_BATCHES: usize = 20;
+
+/// How long one call of a program may take.
+const TIME_MAX: Duration = Duration::from_secs(1800);
+
+/// The benchmark programs of this checkout.
+struct Programs<'a> {
+    workspace: &'a Workspace,
+    /// For what they print, and what callgrind writes.
+    folder: &'a Path,
+    /// Where the servers are.
+    variables: Vec<(&'static str, String)>,
+    results: Results,
+}
+
+/// Runs them all, as far as `options` want it.
+pub(super) fn measure(workspace: &Workspace, folder: &Path, options: &Bench) -> Result<Results> {
+    let mut programs = Programs {
+        workspace,
+        folder,
+        variables: Vec::new(),
+        results: Results {
+            machine: Machine::here(workspace),
+            ..Results::default()
+        },
+    };
+    programs.in_memory(options)?;
+    if !options.memory {
+        programs.in_stores(options)?;
+    }
+    let libraries = &mut programs.results.machine.libraries;
+    libraries.sort_unstable();
+    libraries.dedup();
+    Ok(programs.results)
+}
+
+impl Programs<'_> {
+    fn in_memory(&mut self, options: &Bench) -> Result<()> {
+        self.allocations(IN_PROCESS)?;
+        let program = self.build(IN_PROCESS, &[])?;
+        if callgrind::is_installed() {
+            self.instructions(&program, options)?;
+        } else {
+            complain(callgrind::ADVICE);
+        }
+        let batches = if options.quick {
+            BATCHES_QUICK
+        } else {
+            BATCHES
+        };
+        self.run(&program, &["time", &batches.to_string()])?;
+        for library in SERVED {
+            self.judge(&program, library, "memory", 1, options)?;
+        }
+        Ok(())
+    }
+
+    fn in_stores(&mut self, options: &Bench) -> Result<()> {
+        let mut fleet = Fleet::new(self.workspace, self.folder.to_owned())?;
+        for (variable, name) in SERVERS {
+            let known = service::TESTS.iter().flat_map(|test| test.services);
+            let service = known.copied().find(|service| service.name == name);
+            let service = service.ok_or_else(|| format!("no test starts {name} any more"))?;
+            service::install(&[service], Permission::given(false));
+            self.variables.push((variable, fleet.start(service)?.url));
+        }
+        for (name, libraries) in STORES {
+            let program = self.build(name, &[])?;
+            let batches = if options.quick {
+                BATCHES_QUICK
+            } else {
+                STORE_BATCHES
+            };
+            self.run(&program, &["trips"])?;
+            self.run(&program, &["time", &batches.to_string()])?;
+            for store in ["postgres", "redis"] {
+                for library in libraries {
+                    for nodes in [1, 2] {
+                        self.judge(&program, library, store, nodes, options)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn allocations(&mut self, name: &str) -> Result<()> {
+        let program = self.build(name, &["--features", "allocations"])?;
+        self.run(&program, &["allocations"])
+    }
+
+    /// Takes what becomes of sessions under load into the results.
+    fn judge(
+        &mut self,
+        program: &Path,
+        library: &str,
+        store: &str,
+        nodes: usize,
+        options: &Bench,
+    ) -> Result<()> {
+        if options.quick {
+            return Ok(());
+        }
+        let subject = Subject {
+            program,
+            library,
+            store,
+            nodes,
+            variables: &self.variables,
+            log: &self.folder.join("served.log"),
+        };
+        self.results.verdicts.extend(subject.verdicts()?);
+        Ok(())
+    }
+
+    fn instructions(&mut self, program: &Path, options: &Bench) -> Result<()> {
+        let libraries: &[&str] = if options.quick { &[OURS] } else { &LIBRARIES };
+        for library in libraries {
+            for payload in ["small", "large"] {
+                let scenarios = std::iter::once(BARE).chain(SCENARIOS.map(|(name, _)| name));
+                for scenario in scenarios {
+                    self.count(program, library, payload, scenario)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the instructions of one scenario into the results, if the library has it.
+    fn count(
+        &mut self,
+        program: &Path,
+        library: &str,
+        payload: &str,
+        scenario: &str,
+    ) -> Result<()> {
+        let out = self.folder.join("callgrind.out");
+        let mut command = callgrind::command(program, &out);
+        command.args(["instructions", library, payload, scenario]);
+        let lines = self.lines(&command)?;
+        let Some(line) = lines.first() else {
+            return Ok(());
+        };
+        let requests = line["requests"].as_f64().unwrap_or(1.0);
+        let counted = callgrind::read(&fs::read_to_string(&out)?)?;
+        fs::remove_file(out)?;
+        let mut line = line.clone();
+        let each = |count: u64| json!((count as f64 / requests).round());
+        if let Some(line) = line.as_object_mut() {
+            let other = each(counted.total - counted.digest);
+            line.insert("instructions".to_owned(), other);
+            line.insert("digest_instructions".to_owned(), each(counted.digest));
+        }
+        self.results.add(&line);
+        Ok(())
+    }
+
+    /// Takes what `program` says into the results.
+    fn run(&mut self, program: &Path, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        for line in self.lines(&command)? {
+            self.results.add(&line);
+        }
+        Ok(())
+    }
+
+    /// The lines of JSON that `command` prints.
+    fn lines(&self, command: &Command) -> Result<Vec<Value>> {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.display().to_string()).collect();
+        say(format_args!("--- {}", words.join(" ")));
+        let log = self.folder.join("printed.log");
+        drop(fs::remove_file(&log));
+        let mut started = Command::new(command.get_program());
+        started.args(command.get_args());
+        for (name, value) in &self.variables {
+            started.env(name, value);
+        }
+        let ended = Running::start(&started, &log, StopSignal::Terminate)?.wait(TIME_MAX)?;
+        let printed = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        if ended != Ended::Exited(0) {
+            return Err(format!("it ended with {ended:?}. It printed:\n{}", printed.trim()).into());
+        }
+        let lines = printed.lines().filter(|line| line.starts_with('{'));
+        lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    /// Builds the program `name` as it is published, and remembers the versions of what it compares.
+    fn build(&mut self, name: &str, arguments: &[&str]) -> Result<PathBuf> {
+        let source = self.workspace.root.join("benchmarks").join(name);
+        let target = self.workspace.target.join("benchmarks");
+        say(format_args!(
+            "--- building benchmarks/{name} {}",
+            arguments.join(" ")
+        ));
+        let mut cargo = self
+            .workspace
+            .cargo(["build", "--release", "--locked", "--quiet"]);
+        cargo
+            .current_dir(&source)
+            .args(arguments)
+            .arg("--target-dir")
+            .arg(&target);
+        if !cargo.status()?.success() {
+            return Err(format!(
+                "benchmarks/{name} can't be built. If its Cargo.lock is behind, run `cargo update --workspace` there."
+            )
+            .into());
+        }
+        let metadata = crate::workspace::metadata(&source, &["--locked"])?;
+        for package in list(&metadata, "packages") {
+            let package_name = text(package, "name");
+            if NAMED.contains(&package_name) {
+                let version = text(package, "version");
+                let libraries = &mut self.results.machine.libraries;
+                libraries.push(format!("{package_name} {version}"));
+            }
+        }
+        Ok(target.join("release").join(name))
+    }
+}
