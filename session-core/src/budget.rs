@@ -25,7 +25,8 @@ impl Budget {
         };
         let number = now.as_secs().div_euclid(60);
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if minute.number != number {
+        // A clock that goes back by a little does not begin another minute; one that was put right by more does.
+        if number > minute.number || number < minute.number.saturating_sub(1) {
             *minute = Minute { number, created: 0 };
         }
         if minute.created >= per_minute_max {

@@ -72,12 +72,6 @@ enum Written {
     Gone,
 }
 
-impl Attempt {
-    fn is_to_move(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.is_to_move)
-    }
-}
-
 impl Shared {
     /// Stores the selected changes and those of `operation`, which is run on the newest record until it fits.
     pub(crate) async fn store<R>(
@@ -93,6 +87,9 @@ impl Shared {
         let mut place_in_queue = None;
         loop {
             let mut attempt = self.attempt(selection);
+            if attempt.has_log_in {
+                self.manager.require_limit_can_be_kept()?;
+            }
             let now = self.manager.now();
             let nothing = Content::default();
             let base = attempt.held.as_ref().map_or(&nothing, |held| &held.base);
@@ -132,7 +129,11 @@ impl Shared {
                     }
                     return Ok(answer);
                 }
-                Some(Written::Conflict) => {
+                Some(Written::Gone) if !self.policy().keys().has_several_places() => {
+                    self.start_over(&attempt)?;
+                }
+                // What is gone may have been moved to another of its key's places, by another request.
+                Some(Written::Conflict | Written::Gone) => {
                     conflicts += 1;
                     if deadline.left().is_zero() {
                         return Err(SessionError::Contended);
@@ -155,20 +156,18 @@ impl Shared {
                     }
                     self.rebase(&attempt, &mut deadline).await?;
                 }
-                // Another request may have moved it to its key's newer place.
-                Some(Written::Gone) if attempt.is_to_move() => {
-                    self.rebase(&attempt, &mut deadline).await?;
-                }
-                Some(Written::Gone) => self.start_over(&attempt)?,
             }
         }
     }
 
-    /// Deletes what this request has ended. What fails stays to be deleted by the next commit.
+    /// Deletes what this request has ended. What fails stays to be deleted by the next commit, and keeps none of the others
+    /// from being deleted: they may be places of the same session.
     async fn delete_ended(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+        let mut kept = 0;
+        let mut failure: Option<StoreError> = None;
         loop {
-            let Some(key) = self.lock().ended.first().cloned() else {
-                return Ok(());
+            let Some(key) = self.lock().ended.get(kept).cloned() else {
+                return failure.map_or(Ok(()), |error| Err(error.into()));
             };
             let deleted = deadline
                 .call_again("delete", || self.manager.store().delete(&key))
@@ -178,17 +177,31 @@ impl Shared {
                 Ok(_) | Err(StoreError::DeletedWithin { .. } | StoreError::Damaged { .. })
             );
             if is_gone {
-                self.lock().ended.retain(|ended| *ended != key);
+                let mut state = self.lock();
+                if let Some(place) = state.ended.iter().position(|ended| *ended == key) {
+                    state.ended.remove(place);
+                }
+            } else {
+                kept += 1;
             }
-            if let Ok(true) = deleted {
-                events::ended(&key, Ending::LogOut);
-            }
-            if let Err(StoreError::Damaged { .. }) = deleted {
+            match deleted {
+                Ok(true) => events::ended(&key, Ending::LogOut),
+                Ok(false) => {}
                 // Nobody can load it, and so nobody is logged in by it.
-                tracing::error!("a damaged session was ended; its record is left as it is");
-                continue;
+                Err(StoreError::Damaged { .. }) => {
+                    tracing::error!("a damaged session was ended; its record is left as it is");
+                }
+                Err(error) => {
+                    events::store_failed("delete", &error);
+                    // That a copy may live for a while is the lesser failure.
+                    if !matches!(
+                        (&failure, &error),
+                        (Some(_), StoreError::DeletedWithin { .. })
+                    ) {
+                        failure = Some(error);
+                    }
+                }
             }
-            deleted?;
         }
     }
 
@@ -400,9 +413,8 @@ impl Shared {
                 let change = self.change(&content, &store_key, expiry);
                 let call = async {
                     if held.is_to_move {
-                        store
-                            .rotate(&held.store_key, &held.version, &store_key, change, now)
-                            .await
+                        let (from, version) = (&held.store_key, &held.version);
+                        moved_by_whoever(store.rotate(from, version, &store_key, change, now).await)
                     } else {
                         store.save(&store_key, &held.version, change, now).await
                     }
@@ -445,11 +457,12 @@ impl Shared {
                 let saved = if held.is_to_move {
                     let (from, version) = (&held.store_key, &held.version);
                     let call = store.rotate(from, version, &store_key, change(), now);
-                    deadline.call("renew", call).await?
+                    moved_by_whoever(deadline.call("renew", call).await)
                 } else {
                     let renew = || store.save(&store_key, &held.version, change(), now);
-                    deadline.call_again("renew", renew).await?
+                    deadline.call_again("renew", renew).await
                 };
+                let saved = saved.inspect_err(|error| events::store_failed("renew", error))?;
                 let key = held.key.duplicate();
                 let renewed = written(
                     saved,
@@ -616,6 +629,14 @@ impl Shared {
 
     pub(crate) fn is_asked(&self) -> bool {
         self.lock().phase != Phase::Unasked
+    }
+}
+
+/// A live record at the place to which a session moves under its own key is the session itself: another request was faster.
+fn moved_by_whoever(saved: Result<Saved, StoreError>) -> Result<Saved, StoreError> {
+    match saved {
+        Err(StoreError::KeyTaken { .. }) => Ok(Saved::Conflict),
+        saved => saved,
     }
 }
 

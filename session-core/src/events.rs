@@ -100,7 +100,23 @@ pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
 pub(crate) fn changes_lost() {
     tracing::warn!(
         event = "session_changes_lost",
-        "a session was changed after its response had begun, and nobody called `save`"
+        "a session was changed when its response was ready or had begun, and the change was not stored; `save` stores it"
+    );
+}
+
+/// One of them may have been planted, and there is no telling which.
+pub(crate) fn several_live() {
+    tracing::warn!(
+        event = "session_ambiguous",
+        "a request presented several live sessions: anonymous"
+    );
+}
+
+pub(crate) fn too_many_candidates(limit: usize) {
+    tracing::warn!(
+        event = "session_ambiguous",
+        limit,
+        "a request presented too many session keys: anonymous"
     );
 }
 

@@ -37,7 +37,8 @@ pub use keyed::DigestKeys;
 /// ```compile_fail
 /// println!("{}", session_core::SessionKey::generate().unwrap()); // nor a `Display`
 /// ```
-pub struct SessionKey(Zeroizing<[u8; Self::LEN]>);
+// In a box, since what is moved leaves a copy behind, which nobody wipes.
+pub struct SessionKey(Box<Zeroizing<[u8; Self::LEN]>>);
 
 impl SessionKey {
     /// How many characters a key has, as in Django.
@@ -53,7 +54,7 @@ impl SessionKey {
     pub fn generate() -> Result<Self, SessionError> {
         // 252 is the largest multiple of 36 that a byte can reach: values above it are drawn again.
         const UNBIASED_BELOW: u8 = 252;
-        let mut key = Zeroizing::new([0; Self::LEN]);
+        let mut key = Box::new(Zeroizing::new([0; Self::LEN]));
         let mut random = Zeroizing::new([0; Self::LEN + 8]);
         let mut slots = key.iter_mut();
         let mut slot = slots.next();
@@ -80,7 +81,7 @@ impl SessionKey {
         let is_key = bytes
             .iter()
             .fold(true, |is_key, byte| is_key & is_key_character(byte));
-        is_key.then(|| Self(Zeroizing::new(bytes)))
+        is_key.then(|| Self(Box::new(Zeroizing::new(bytes))))
     }
 
     /// The key's text, for the one who hands it to the client. Never log it.
@@ -95,7 +96,7 @@ impl SessionKey {
 
     /// Whether a client sent the same key twice. Both are the client's own: there is no secret to leak by timing.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        *self.0 == *other.0
+        **self.0 == **other.0
     }
 }
 
@@ -207,13 +208,25 @@ impl KeyPolicy {
         }
     }
 
-    /// Everywhere the session of `key` may be, the place to which it moves last: whoever deletes in this order misses no session
-    /// that is moved meanwhile.
+    /// Everywhere the session of `key` may be, in the order in which to delete it. The place to which it moves comes after those
+    /// from which it moves; then these come once more, since a server that still has the secrets in their former order moves
+    /// it back. So none that is moved meanwhile is missed.
     pub(crate) fn all_store_keys(&self, key: &SessionKey) -> Vec<StoreKey> {
-        let mut places = self.older_store_keys(key);
-        places.reverse();
+        let older = self.older_store_keys(key);
+        let mut places = Vec::with_capacity(2 * older.len() + 1);
+        places.extend(older.iter().rev().cloned());
         places.push(self.store_key(key));
+        places.extend(older);
         places
+    }
+
+    /// Whether a session that is gone from its place may be at another.
+    pub(crate) fn has_several_places(&self) -> bool {
+        match self {
+            #[cfg(feature = "sealed")]
+            Self::Keyed(keys) => keys.has_older(),
+            _ => false,
+        }
     }
 }
 

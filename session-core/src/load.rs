@@ -15,6 +15,14 @@ use crate::record::{Record, Version};
 use crate::state::{Candidates, Held, Phase, Shared};
 use crate::store::StoreError;
 
+/// What is in one of the places where a session may be.
+enum Found {
+    Nothing,
+    /// A session that is over by the policy, or damaged. That is final: no other place is looked at.
+    Unusable,
+    Live(Held),
+}
+
 impl Shared {
     /// Loads the session unless that is done. After an error the next one who asks tries anew.
     pub(crate) async fn ensure_loaded(&self) -> Result<(), SessionError> {
@@ -66,25 +74,19 @@ impl SessionManager {
     ) -> Result<Option<Held>, SessionError> {
         let limit = self.policy().limits().candidates_max;
         if candidates.len() > limit {
-            tracing::warn!(
-                presented = candidates.len(),
-                limit,
-                "too many session keys in one request: anonymous"
-            );
+            events::too_many_candidates(limit);
             return Ok(None);
         }
         let mut found = None;
         for key in candidates.iter() {
             let Some(held) = self.load_held(key, deadline).await? else {
+                self.note_unknown_key();
                 continue;
             };
             if found.replace(held).is_some() {
-                tracing::warn!("a request presented several live sessions: anonymous");
+                events::several_live();
                 return Ok(None);
             }
-        }
-        if found.is_none() && !candidates.is_empty() {
-            self.note_unknown_key();
         }
         Ok(found)
     }
@@ -104,13 +106,13 @@ impl SessionManager {
                 opened => opened?,
             };
             if opened.is_some() && found.is_some() {
-                tracing::warn!("a request presented several live sessions: anonymous");
+                events::several_live();
                 return Ok(None);
             }
             found = found.or(opened);
         }
         if texts.len() > limit {
-            tracing::warn!(limit, "too many sessions in one request: anonymous");
+            events::too_many_candidates(limit);
             return Ok(None);
         }
         let Some((data, expires_at)) = found else {
@@ -145,21 +147,27 @@ impl SessionManager {
     ) -> Result<Option<Held>, SessionError> {
         let keys = self.policy().keys();
         let current = keys.store_key(key);
-        if let Some(held) = self.load_at(key, &current, deadline).await? {
-            return Ok(Some(held));
-        }
-        let older = keys.older_store_keys(key);
-        if older.is_empty() {
-            return Ok(None);
-        }
-        // The last look is for a session that was moved to its current place meanwhile.
-        for place in older.iter().chain([&current]) {
-            if let Some(mut held) = self.load_at(key, place, deadline).await? {
-                held.is_to_move = *place != current;
-                return Ok(Some(held));
+        let found = match self.load_at(key, &current, deadline).await? {
+            Found::Nothing if keys.has_several_places() => {
+                let mut found = Found::Nothing;
+                // The last look is for a session that was moved to its current place meanwhile.
+                for place in keys.older_store_keys(key).iter().chain([&current]) {
+                    found = self.load_at(key, place, deadline).await?;
+                    if let Found::Live(held) = &mut found {
+                        held.is_to_move = *place != current;
+                    }
+                    if !matches!(found, Found::Nothing) {
+                        break;
+                    }
+                }
+                found
             }
-        }
-        Ok(None)
+            found => found,
+        };
+        Ok(match found {
+            Found::Live(held) => Some(held),
+            Found::Nothing | Found::Unusable => None,
+        })
     }
 
     /// The live session of `key` in one of the places where it may be.
@@ -168,7 +176,7 @@ impl SessionManager {
         key: &SessionKey,
         store_key: &StoreKey,
         deadline: &mut Deadline,
-    ) -> Result<Option<Held>, SessionError> {
+    ) -> Result<Found, SessionError> {
         let now = self.now();
         let loaded = deadline
             .call_again("load", || self.store().load(store_key, now))
@@ -185,7 +193,7 @@ impl SessionManager {
             record.map(decode).transpose()
         });
         match decoded {
-            Ok(None) => Ok(None),
+            Ok(None) => Ok(Found::Nothing),
             Ok(Some((data, mut record))) => {
                 if self.codec().is_shared() {
                     record.owner = self.codec().owner(&data);
@@ -194,13 +202,13 @@ impl SessionManager {
                 let held = Held::new(key, store_key, record, data);
                 if Terms::of(&held.base, self.policy()).is_over(now) {
                     events::expired(&held.store_key);
-                    return Ok(None);
+                    return Ok(Found::Unusable);
                 }
-                Ok(Some(held))
+                Ok(Found::Live(held))
             }
             Err(error @ StoreError::Damaged { .. }) => {
                 events::damaged(store_key, &error);
-                Ok(None)
+                Ok(Found::Unusable)
             }
             Err(error) => {
                 events::store_failed("load", &error);

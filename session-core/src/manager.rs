@@ -128,8 +128,8 @@ impl SessionManager {
         &self.0.policy
     }
 
-    /// How many keys were presented to this manager and its clones that no live session has. Somebody who guesses shows here;
-    /// so do visitors whose session has expired.
+    /// How many keys were presented to this manager and its clones that no live session has; those of a request that brings too
+    /// many are not looked at, and not counted. Somebody who guesses shows here; so do visitors whose session has expired.
     #[must_use]
     pub fn unknown_keys(&self) -> u64 {
         self.0.unknown_keys.count()
@@ -195,11 +195,7 @@ impl SessionManager {
     ///
     /// Some of the sessions have ended. Ending again is harmless.
     pub async fn end_all(&self, owner: &Owner) -> Result<u64, SessionError> {
-        let index = self.owner_index()?;
-        let mut deadline = Deadline::new(self.policy().limits());
-        Ok(deadline
-            .call_again("end sessions", || index.end(owner, EndScope::All))
-            .await?)
+        self.end_of(owner, EndScope::All).await
     }
 
     pub(crate) fn note_unknown_key(&self) {

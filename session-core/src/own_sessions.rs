@@ -9,8 +9,9 @@ use crate::events::{self, Ending};
 use crate::key::{SessionHandle, StoreKey};
 use crate::manager::SessionManager;
 use crate::owner::Owner;
-use crate::policy::OWN_SESSIONS_MAX;
+use crate::policy::{LIMIT_TRIES_MAX, OWN_SESSIONS_MAX};
 use crate::session::SessionBase;
+use crate::state::Held;
 use crate::store::{EndScope, OwnerIndex, Page, Record, StoreError};
 
 /// One of an owner's sessions, as a list may show it.
@@ -62,8 +63,9 @@ impl SessionBase {
     ///
     /// Nothing changes.
     pub async fn own_sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
-        let (owner, current) = self.owner_and_key()?;
-        let found = self.0.manager.sessions_of(&owner).await?;
+        let (owner, held) = self.owner_and_held()?;
+        let current = self.places_of(held.as_ref());
+        let found = self.0.manager.own_sessions_of(&owner).await?;
         let mut sessions: Vec<SessionInfo> = found
             .into_iter()
             .map(|(key, record)| SessionInfo {
@@ -71,7 +73,7 @@ impl SessionBase {
                 created_at: record.created_at.map(SystemTime::from),
                 expires_at: record.expires_at.into(),
                 label: record.label.map(|label| label.as_str().to_owned()),
-                is_current: current.as_ref() == Some(&key),
+                is_current: current.contains(&key),
             })
             .collect();
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
@@ -89,18 +91,24 @@ impl SessionBase {
     ///
     /// The session has ended or not. Ending again is harmless.
     pub async fn end(&self, handle: &SessionHandle) -> Result<bool, SessionError> {
-        let (owner, current) = self.owner_and_key()?;
-        let found = self.0.manager.sessions_of(&owner).await?;
+        let (owner, held) = self.owner_and_held()?;
+        let found = self.0.manager.own_sessions_of(&owner).await?;
         let Some((key, _)) = found
             .into_iter()
             .find(|(key, _)| SessionHandle::of(key) == *handle)
         else {
             return Ok(false);
         };
-        let is_current = current.as_ref() == Some(&key);
-        let ended = self.end_scope(&owner, EndScope::One(key)).await;
+        let is_current = self.places_of(held.as_ref()).contains(&key);
+        let ended = self.0.manager.end_of(&owner, EndScope::One(key)).await;
         if is_current && is_over(&ended) {
-            self.0.lock().let_go();
+            let mut state = self.0.lock();
+            if matches!(ended, Ok(0)) {
+                // It has just been moved, and the client will be told to forget it.
+                self.0.end_held(&mut state);
+            } else {
+                state.let_go();
+            }
         }
         Ok(ended? > 0)
     }
@@ -115,9 +123,9 @@ impl SessionBase {
     ///
     /// Some have ended. Ending again is harmless.
     pub async fn end_others(&self) -> Result<u64, SessionError> {
-        let (owner, current) = self.owner_and_key()?;
-        self.end_scope(&owner, current.map_or(EndScope::All, EndScope::AllExcept))
-            .await
+        let (owner, held) = self.owner_and_held()?;
+        let scope = held.map_or(EndScope::All, |held| EndScope::AllExcept(held.store_key));
+        self.0.manager.end_of(&owner, scope).await
     }
 
     /// Ends all of the owner's sessions, this one included, now, and says how many.
@@ -130,39 +138,32 @@ impl SessionBase {
     ///
     /// Some have ended. Ending again is harmless.
     pub async fn end_all(&self) -> Result<u64, SessionError> {
-        let (owner, _) = self.owner_and_key()?;
-        let ended = self.end_scope(&owner, EndScope::All).await;
+        let (owner, held) = self.owner_and_held()?;
+        let ended = self.0.manager.end_of(&owner, EndScope::All).await;
         if is_over(&ended) {
-            self.flush();
+            let mut state = self.0.lock();
+            if held.is_some_and(|held| held.base.owner.as_ref() == Some(&owner)) {
+                state.let_go();
+            } else {
+                // The log-in is this request's own, and what is stored is not the owner's yet.
+                self.0.end_held(&mut state);
+            }
         }
         ended
     }
 
-    async fn end_scope(&self, owner: &Owner, scope: EndScope) -> Result<u64, SessionError> {
-        let index = self.0.manager.owner_index()?;
-        let mut deadline = Deadline::new(self.0.policy().limits());
-        let ended = deadline
-            .call_again("end sessions", || index.end(owner, scope.clone()))
-            .await?;
-        events::ended_by_owner(
-            match scope {
-                EndScope::One(_) => "one",
-                EndScope::AllExcept(_) => "others",
-                EndScope::All => "all",
-            },
-            ended,
-        );
-        Ok(ended)
-    }
-
-    fn owner_and_key(&self) -> Result<(Owner, Option<StoreKey>), SessionError> {
+    fn owner_and_held(&self) -> Result<(Owner, Option<Held>), SessionError> {
         let mut state = self.0.lock();
         state.accessed = true;
         let owner = state.view.owner.clone().ok_or(SessionError::NoOwner)?;
-        Ok((
-            owner,
-            state.held.as_ref().map(|held| held.store_key.clone()),
-        ))
+        Ok((owner, state.held.clone()))
+    }
+
+    /// Where the current session may be: another request may have moved it.
+    fn places_of(&self, held: Option<&Held>) -> Vec<StoreKey> {
+        let keys = self.0.policy().keys();
+        held.map(|held| keys.all_store_keys(&held.key))
+            .unwrap_or_default()
     }
 }
 
@@ -181,6 +182,40 @@ impl SessionManager {
         })
     }
 
+    /// Ends sessions of `owner`, and tells of it.
+    pub(crate) async fn end_of(&self, owner: &Owner, scope: EndScope) -> Result<u64, SessionError> {
+        let mut deadline = Deadline::new(self.policy().limits());
+        let ended = self.end_now(owner, &scope, &mut deadline).await?;
+        let scope = match scope {
+            EndScope::One(_) => "one",
+            EndScope::AllExcept(_) => "others",
+            EndScope::All => "all",
+        };
+        events::ended_by_owner(scope, ended);
+        Ok(ended)
+    }
+
+    async fn end_now(
+        &self,
+        owner: &Owner,
+        scope: &EndScope,
+        deadline: &mut Deadline,
+    ) -> Result<u64, SessionError> {
+        let index = self.owner_index()?;
+        let ended = deadline
+            .call_again("end sessions", || index.end(owner, scope.clone()))
+            .await;
+        Ok(ended.inspect_err(|error| events::store_failed("end sessions", error))?)
+    }
+
+    /// Refuses a log-in after which the policy's limit could not be kept, before anything of it is stored.
+    pub(crate) fn require_limit_can_be_kept(&self) -> Result<(), SessionError> {
+        if self.policy().sessions_per_owner_max().is_some() {
+            self.owner_index()?;
+        }
+        Ok(())
+    }
+
     /// Ends the oldest sessions of an owner who has more than the policy allows. Every log-in looks at the same order, so that
     /// of several at the same moment none spares another's surplus, and none ends what is not surplus.
     pub(crate) async fn limit_sessions(
@@ -191,29 +226,52 @@ impl SessionManager {
         let Some(sessions_max) = self.policy().sessions_per_owner_max() else {
             return Ok(());
         };
-        let index = self.owner_index()?;
-        let mut found = self.sessions_of(owner).await?;
-        found.sort_by(|(one, first), (other, second)| {
-            (second.created_at, other).cmp(&(first.created_at, one))
-        });
-        for (key, _) in found.into_iter().skip(sessions_max.get()) {
-            deadline
-                .call_again("end sessions", || {
-                    index.end(owner, EndScope::One(key.clone()))
-                })
-                .await?;
-            events::ended(&key, Ending::Limit);
+        for _ in 0..LIMIT_TRIES_MAX {
+            let mut found = self.sessions_of(owner, usize::MAX, deadline).await?;
+            found.sort_by(|(one, first), (other, second)| {
+                (second.created_at, other).cmp(&(first.created_at, one))
+            });
+            let mut all_ended = true;
+            for (key, _) in found.into_iter().skip(sessions_max.get()) {
+                let scope = EndScope::One(key.clone());
+                match self.end_now(owner, &scope, deadline).await {
+                    // Another log-in has ended it, or it has another key now.
+                    Ok(0) => all_ended = false,
+                    // Its record is gone. That a copy may be read for a while is no reason to refuse the log-in.
+                    Ok(_) | Err(SessionError::Store(StoreError::DeletedWithin { .. })) => {
+                        events::ended(&key, Ending::Limit);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if all_ended {
+                break;
+            }
         }
         Ok(())
     }
 
-    async fn sessions_of(&self, owner: &Owner) -> Result<Vec<(StoreKey, Record)>, SessionError> {
+    async fn own_sessions_of(
+        &self,
+        owner: &Owner,
+    ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
+        let mut deadline = Deadline::new(self.policy().limits());
+        self.sessions_of(owner, OWN_SESSIONS_MAX, &mut deadline)
+            .await
+    }
+
+    /// The sessions of `owner`, or about `sessions_max` of them if there are more.
+    async fn sessions_of(
+        &self,
+        owner: &Owner,
+        sessions_max: usize,
+        deadline: &mut Deadline,
+    ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
         const PAGE: usize = 100;
         let index = self.owner_index()?;
         let now = self.now();
-        let mut deadline = Deadline::new(self.policy().limits());
         let mut found: Vec<(StoreKey, Record)> = Vec::new();
-        while found.len() < OWN_SESSIONS_MAX {
+        while found.len() < sessions_max {
             let page = Page {
                 after: found.last().map(|(key, _)| key.clone()),
                 limit: PAGE,
@@ -222,7 +280,8 @@ impl SessionManager {
                 .call_again("list sessions", || {
                     index.sessions_of(owner, page.clone(), now)
                 })
-                .await?;
+                .await
+                .inspect_err(|error| events::store_failed("list sessions", error))?;
             let is_last = next.len() < PAGE;
             found.extend(next);
             if is_last {

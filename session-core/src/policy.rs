@@ -30,6 +30,9 @@ pub(crate) const OWNER_BYTES_MAX: usize = 256;
 pub(crate) const LABEL_BYTES_MAX: usize = 256;
 /// Sessions that "my sessions" lists.
 pub(crate) const OWN_SESSIONS_MAX: usize = 1000;
+/// How often a log-in looks again for sessions beyond the owner's limit, because some had another key when they were to be
+/// ended.
+pub(crate) const LIMIT_TRIES_MAX: usize = 4;
 /// How often the default body of `touch` tries anew when writers are faster.
 pub(crate) const TOUCH_TRIES_MAX: usize = 64;
 /// How often an application's closure runs anew because the session changed while it ran. Only one that changes the session
@@ -245,7 +248,8 @@ impl Policy {
         self
     }
 
-    /// How keys become store keys. Changing it ends all sessions.
+    /// How keys become store keys. Another policy ends all sessions; a `DigestKeys` ring in which the older keys stay behind a new
+    /// one ends none.
     #[must_use]
     pub fn with_keys(mut self, keys: KeyPolicy) -> Self {
         self.keys = keys;
@@ -254,7 +258,7 @@ impl Policy {
 
     /// Ends every session that began before this moment, whatever its store says: after a leak, or when a backup has been
     /// restored. Costs nothing. A session begins with its creation, and anew with a log-in; one whose store keeps no time of
-    /// creation is ended in any case.
+    /// creation is ended in any case, a new one too: on such a store (those that are shared with Django) delete the records.
     #[must_use]
     pub fn with_not_before(mut self, moment: SystemTime) -> Self {
         // Times of creation have no fractions. In doubt a session ends.
@@ -272,7 +276,8 @@ impl Policy {
     /// second, is decided by their keys. No limit by default. OWASP ASVS 5.0 V7.1.2.
     ///
     /// The store needs an owner index; without one a log-in is
-    /// [`SessionError::Unsupported`](crate::SessionError::Unsupported). Costs a look at the index per log-in.
+    /// [`SessionError::Unsupported`](crate::SessionError::Unsupported), and nothing of it is stored. If the index fails once the
+    /// log-in is stored, the request fails, and its client is not told of the new key. Costs a look at the index per log-in.
     #[must_use]
     pub fn with_sessions_per_owner_max(mut self, sessions: NonZeroUsize) -> Self {
         self.sessions_per_owner_max = Some(sessions);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
+use crate::events;
 use crate::key::StoreKey;
 use crate::manager::SessionManager;
 use crate::payload::Payload;
@@ -18,9 +19,9 @@ pub struct Resealed {
     pub seen: u64,
     /// Of these, the ones that were sealed anew.
     pub resealed: u64,
-    /// Those that a request wrote at the same moment, with the newest key.
+    /// Those that a request wrote at the same moment: with the newest key, if its server has it in front.
     pub written_meanwhile: u64,
-    /// Those that can't be opened with any key of the ring. They are left as they are.
+    /// Those that can't be opened with any key of the ring, or not be read then. They are left as they are.
     pub unreadable: u64,
 }
 
@@ -84,11 +85,8 @@ impl SessionManager {
             created_at: record.created_at,
         };
         let data = match record.payload.decode(self.codec(), binding.clone()) {
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a session can't be opened with any key of the ring; it is left as it is"
-                );
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Unrepresentable { .. })) => {
+                events::damaged(&key, &error);
                 done.unreadable += 1;
                 return Ok(());
             }

@@ -97,11 +97,11 @@ impl SessionSlot {
                 .flat_map(|key| keys.all_store_keys(key))
                 .collect();
             state.ended = ended;
-        } else if let Some(held) = &state.held {
-            let ended = self.0.policy().keys().all_store_keys(&held.key);
-            state.ended.extend(ended);
+            state.is_late |= state.headers_sent;
+            state.let_go();
+        } else {
+            self.0.end_held(&mut state);
         }
-        state.let_go();
     }
 
     /// What [`commit`](Self::commit) would answer, if it has nothing to store and nothing to wait for: most requests only
@@ -177,6 +177,8 @@ impl SessionSlot {
         let _turn = self.0.take_turn(&mut deadline).await.ok();
         self.close();
         let mut state = self.0.lock();
+        // What was changed while the commit was under way has missed it.
+        state.is_late |= !state.log.is_empty();
         Ok(self.0.outcome_of(&mut state, is_asked))
     }
 }

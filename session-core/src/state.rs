@@ -50,7 +50,7 @@ pub(crate) struct State {
     pub(crate) accessed: bool,
     pub(crate) modified: bool,
     pub(crate) headers_sent: bool,
-    /// Whether something was changed after the request's commit, which only a `save` of its own stores.
+    /// Whether something was changed after the request's commit, or too late for it, which only a `save` of its own stores.
     pub(crate) is_late: bool,
     pub(crate) activity: Activity,
     pub(crate) in_doubt: Option<Doubt>,
@@ -212,7 +212,7 @@ impl Drop for Locked<'_> {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.is_late && !state.log.is_empty() {
+        if state.is_late && !state.has_nothing_to_store() {
             events::changes_lost();
         }
     }
@@ -255,6 +255,16 @@ impl Shared {
 
     pub(crate) fn policy(&self) -> &Policy {
         self.manager.policy()
+    }
+
+    /// Ends the held session, at the next commit or save.
+    pub(crate) fn end_held(&self, state: &mut State) {
+        if let Some(held) = &state.held {
+            let ended = self.policy().keys().all_store_keys(&held.key);
+            state.ended.extend(ended);
+            state.is_late |= state.headers_sent;
+        }
+        state.let_go();
     }
 
     /// Computes the view anew from the held record. The pending entries may hold closures, so that this runs without the

@@ -37,6 +37,10 @@ impl DigestKeys {
         digest(&self.first, key)
     }
 
+    pub(super) fn has_older(&self) -> bool {
+        !self.older.is_empty()
+    }
+
     pub(super) fn older(&self, key: &SessionKey) -> Vec<StoreKey> {
         self.older.iter().map(|keyed| digest(keyed, key)).collect()
     }

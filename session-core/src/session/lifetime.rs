@@ -64,12 +64,7 @@ impl SessionBase {
     /// Ends the session: the record dies, the client is told to forget its key, the data is gone. What is set afterwards
     /// starts a new session. Stands also if the response is a server error.
     pub fn flush(&self) {
-        let mut state = self.0.lock();
-        if let Some(held) = &state.held {
-            let ended = self.0.policy().keys().all_store_keys(&held.key);
-            state.ended.extend(ended);
-        }
-        state.let_go();
+        self.0.end_held(&mut self.0.lock());
     }
 
     /// Changes the key and keeps the data: to be called at every change of privilege ([`log_in`](Self::log_in) does it by
@@ -77,6 +72,7 @@ impl SessionBase {
     pub fn cycle_key(&self) {
         let mut state = self.accessed();
         state.cycle = true;
+        state.is_late |= state.headers_sent;
         state.modified = true;
     }
 

@@ -95,15 +95,52 @@ pub(super) async fn rotate<S: SessionStore + ?Sized>(
     if expires_at == full_life {
         return Ok(Saved::Stored(version));
     }
-    store
-        .save(
-            to,
-            &version,
-            Change {
-                expiry: ExpiryChange::Set(full_life),
-                ..change
-            },
-            now,
-        )
-        .await
+    let change = Change {
+        expiry: ExpiryChange::Set(full_life),
+        ..change
+    };
+    match store.save(to, &version, change, now).await? {
+        Saved::Conflict => prolong(store, to, expires_at, full_life, now)
+            .await
+            // At the version that the caller's change has: its next write meets the other's.
+            .map(|lives| {
+                if lives {
+                    Saved::Stored(version)
+                } else {
+                    Saved::Gone
+                }
+            }),
+        saved => Ok(saved),
+    }
+}
+
+/// Gives the record at `key` its full life although somebody has written it. Only a session that keeps its key while its
+/// place changes can be found so early. Whoever has moved its expiry meant it. `false` if the record is gone.
+async fn prolong<S: SessionStore + ?Sized>(
+    store: &S,
+    key: &StoreKey,
+    orphans_end: Timestamp,
+    full_life: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    for _ in 0..TOUCH_TRIES_MAX {
+        let Some(record) = store.load(key, now).await? else {
+            return Ok(false);
+        };
+        if record.expires_at != orphans_end {
+            return Ok(true);
+        }
+        let expiry = ExpiryChange::Set(full_life);
+        let change = Change::of(&record, record.payload.clone(), expiry);
+        match store.save(key, &record.version, change, now).await? {
+            Saved::Stored(_) => return Ok(true),
+            Saved::Gone => return Ok(false),
+            Saved::Conflict => {}
+        }
+    }
+    Err(StoreError::unavailable(
+        "this store",
+        "rotate",
+        "other writers were faster at every try",
+    ))
 }

@@ -24,7 +24,7 @@ const NOW: u64 = 1_900_000_000;
 
 /// Keeps bytes, as a store on another machine does, and not what they were made of.
 #[derive(Debug, Default)]
-struct InBytes(MemoryStore);
+pub(crate) struct InBytes(MemoryStore);
 
 #[async_trait]
 impl SessionStore for InBytes {
@@ -82,18 +82,18 @@ impl SessionStore for InBytes {
     }
 }
 
-type TestStore = Arc<FaultStore<CountingStore<InBytes>>>;
+pub(crate) type TestStore = Arc<FaultStore<CountingStore<InBytes>>>;
 
 /// One server of an application. Servers may have other secrets, and share a store and a clock.
 #[derive(Clone)]
-struct Server {
-    manager: SessionManager,
-    store: TestStore,
-    clock: Arc<ManualClock>,
+pub(crate) struct Server {
+    pub(crate) manager: SessionManager,
+    pub(crate) store: TestStore,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 impl Server {
-    fn new(digest: &KeyRing, sealing: &KeyRing) -> Self {
+    pub(crate) fn new(digest: &KeyRing, sealing: &KeyRing) -> Self {
         let store = Arc::new(FaultStore::new(CountingStore::new(InBytes::default())));
         let clock = Arc::new(ManualClock::at(
             SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
@@ -106,7 +106,7 @@ impl Server {
         )
     }
 
-    fn on(
+    pub(crate) fn on(
         store: &TestStore,
         clock: &Arc<ManualClock>,
         digest: &KeyRing,
@@ -125,19 +125,19 @@ impl Server {
     }
 
     /// The same application after its secrets were changed.
-    fn with(&self, digest: &KeyRing, sealing: &KeyRing) -> Self {
+    pub(crate) fn with(&self, digest: &KeyRing, sealing: &KeyRing) -> Self {
         let codec = SealedCodec::new(JsonCodec::default(), sealing);
         Self::on(&self.store, &self.clock, digest, codec)
     }
 
-    fn request(&self, key: &SessionKey) -> Request {
+    pub(crate) fn request(&self, key: &SessionKey) -> Request {
         let slot = self.manager.slot();
         slot.present([key.expose_secret().as_bytes()]);
         Request { slot }
     }
 
     /// Somebody who is logged in, and has something in the session.
-    async fn visitor(&self, secret: &str) -> SessionKey {
+    pub(crate) async fn visitor(&self, secret: &str) -> SessionKey {
         let request = Request {
             slot: self.manager.slot(),
         };
@@ -147,32 +147,32 @@ impl Server {
         request.finish().await.expect_issued()
     }
 
-    async fn reads(&self, key: &SessionKey) -> Option<String> {
+    pub(crate) async fn reads(&self, key: &SessionKey) -> Option<String> {
         let request = self.request(key);
         let read = request.session().await.get("secret").unwrap();
         request.finish().await.expect_done();
         read
     }
 
-    async fn write(&self, key: &SessionKey, name: &str, value: u32) -> Ended {
+    pub(crate) async fn write(&self, key: &SessionKey, name: &str, value: u32) -> Ended {
         let request = self.request(key);
         request.session().await.set(name, &value).unwrap();
         request.finish().await
     }
 
-    async fn records(&self) -> Vec<(StoreKey, Record)> {
+    pub(crate) async fn records(&self) -> Vec<(StoreKey, Record)> {
         let scan = self.store.scan().expect("memory can be scanned");
         scan.page(Page::first(1_000)).await.unwrap()
     }
 
-    async fn record(&self) -> (StoreKey, Record) {
+    pub(crate) async fn record(&self) -> (StoreKey, Record) {
         let records = self.records().await;
         let [one] = <[_; 1]>::try_from(records).expect("there is one session");
         one
     }
 
     /// What somebody does who can write the store: puts this there, whatever it was.
-    async fn forge(&self, key: &StoreKey, record: &Record) {
+    pub(crate) async fn forge(&self, key: &StoreKey, record: &Record) {
         self.store.delete(key).await.unwrap();
         let mut new = NewRecord::new(record.payload.clone(), record.expires_at);
         new.owner = record.owner.clone();
@@ -182,12 +182,12 @@ impl Server {
         self.store.create(key, new, now).await.unwrap();
     }
 
-    fn clock_now(&self) -> Timestamp {
+    pub(crate) fn clock_now(&self) -> Timestamp {
         use session_core::Clock as _;
         self.clock.now()
     }
 
-    fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         let total = self.store.inner().total();
         self.store.inner().reset();
         total
@@ -199,11 +199,11 @@ fn secret(first: u8) -> Vec<u8> {
     (0..32).map(|n| first.wrapping_add(n)).collect()
 }
 
-fn ring(first: u8) -> KeyRing {
+pub(crate) fn ring(first: u8) -> KeyRing {
     KeyRing::from_bytes(&secret(first)).unwrap()
 }
 
-fn rings(first: u8, older: &[u8]) -> KeyRing {
+pub(crate) fn rings(first: u8, older: &[u8]) -> KeyRing {
     older.iter().fold(ring(first), |ring, older| {
         ring.with_older(&secret(*older)).unwrap()
     })
@@ -836,4 +836,41 @@ async fn a_conflict_leaves_a_sealed_store_as_a_plain_one_would() {
     assert!(matches!(saved, Ok(Saved::Stored(_))));
     server.write(&key, "n", 1).await.expect_done();
     assert_eq!(server.reads(&key).await.as_deref(), Some("a"));
+}
+
+/// Can't hold a session with a certain name in it.
+#[derive(Debug)]
+struct Narrow;
+
+impl Codec for Narrow {
+    fn encode(&self, binding: &Binding, data: &SessionData) -> Result<Bytes, StoreError> {
+        JsonCodec::default().encode(binding, data)
+    }
+
+    fn decode(&self, binding: &Binding, bytes: &Bytes) -> Result<SessionData, StoreError> {
+        let data = JsonCodec::default().decode(binding, bytes)?;
+        if data.contains("wide") {
+            return Err(StoreError::unrepresentable("the narrow codec", "too wide"));
+        }
+        Ok(data)
+    }
+}
+
+#[tokio::test]
+async fn rest_10_one_session_that_can_not_be_read_does_not_keep_the_job_from_the_others() {
+    let digest = ring(100);
+    let old = Server::new(&digest, &ring(1));
+    let mut keys = Vec::new();
+    for n in 0..5 {
+        keys.push(old.visitor(&n.to_string()).await);
+    }
+    old.write(&keys[2], "wide", 1).await.expect_done();
+    let codec = SealedCodec::new(Narrow, &rings(2, &[1]));
+    let both = Server::on(&old.store, &old.clock, &digest, codec);
+    let done = both.manager.reseal(|_| {}).await.unwrap();
+    assert_eq!(
+        (done.seen, done.resealed, done.unreadable),
+        (5, 4, 1),
+        "{done:?}"
+    );
 }

@@ -11,9 +11,14 @@ mod interleavings;
 #[cfg(test)]
 mod lifetimes;
 #[cfg(test)]
+mod limits_and_events;
+#[cfg(test)]
 mod manager;
 #[cfg(test)]
 mod merge;
+#[cfg(feature = "sealed")]
+#[cfg(test)]
+mod moves;
 #[cfg(test)]
 mod no_secret_is_printed;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Requests without HTTP: what an adapter does, in a few lines.
 
-use std::sync::{Arc, LazyLock, mpsc};
+use std::io::Write;
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::time::{Duration, SystemTime};
 
 use session_core::adapter::{Completion, Outcome, SessionSlot};
@@ -153,4 +154,43 @@ pub(crate) fn keep_events_on() {
     static SECOND: LazyLock<tracing::Dispatch> =
         LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     LazyLock::force(&SECOND);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What was told while this ran, one event to a line.
+pub(crate) fn told<F: Future<Output = ()>>(body: impl FnOnce() -> F) -> Vec<String> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    keep_events_on();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(subscriber, || runtime.block_on(body()));
+    let text = log.0.lock().unwrap().clone();
+    let text = String::from_utf8(text).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// How many of these lines name `event`.
+pub(crate) fn times(lines: &[String], event: &str) -> usize {
+    lines.iter().filter(|line| line.contains(event)).count()
 }
