@@ -226,8 +226,9 @@ impl Programs<'_> {
 
     /// The lines of JSON that `command` prints.
     fn lines(&self, command: &Command) -> Result<Vec<Value>> {
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let words: Vec<_> = words.map(|word| word.display().to_string()).collect();
+        // Not the options of a tool, which come before.
+        let words = command.get_args().map(|word| word.display().to_string());
+        let words: Vec<_> = words.filter(|word| !word.starts_with("--")).collect();
         say(format_args!("--- {}", words.join(" ")));
         let log = self.folder.join("printed.log");
         drop(fs::remove_file(&log));
