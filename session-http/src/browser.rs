@@ -68,6 +68,8 @@ mod date;
 mod fetch;
 mod jar;
 mod set_cookie;
+mod stored;
 
 pub use fetch::Fetch;
-pub use jar::{Arrival, Jar, Reason, Refused, StoredCookie};
+pub use jar::{Arrival, Jar, Reason, Refused};
+pub use stored::StoredCookie;

@@ -1,8 +1,8 @@
 //! The browser model itself: what it takes, what it refuses and why, what it sends back, and for how long.
 use std::time::Duration;
 
-use http::header::{COOKIE, HOST, ORIGIN};
-use http::{Method, Request};
+use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use session_http::browser::{Fetch, Jar, Reason};
 
 use crate::support::plant;
@@ -87,6 +87,20 @@ fn it_takes_what_browsers_take_and_refuses_the_rest() {
     let fetch = Fetch::get("http://localhost/");
     let planted = plant(&mut safari, &fetch, "__Host-id=1; Secure; Path=/");
     assert_eq!(planted, Err(Reason::PlainHttp));
+}
+
+#[test]
+fn what_is_no_text_is_refused() {
+    let header = HeaderValue::from_bytes(b"id=\xff").unwrap();
+    let headers = HeaderMap::from_iter([(SET_COOKIE, header)]);
+    let refused = Jar::new().receive(&Fetch::get("https://shop.example.org/"), &headers);
+    assert_eq!(refused[0].reason, Reason::NotText);
+}
+
+#[test]
+#[should_panic(expected = "no absolute http or https address")]
+fn an_address_that_leads_nowhere_fails_the_test_that_names_it() {
+    drop(Fetch::get("/cart"));
 }
 
 #[test]
@@ -342,9 +356,8 @@ fn a_request_says_what_browsers_say_of_it() {
 #[test]
 fn responses_are_delivered_in_every_order_and_each_once() {
     let fetch = Fetch::get("https://shop.example.org/");
-    let headers = ["x=1", "x=2", "x=3"].map(|text| {
-        http::HeaderMap::from_iter([(http::header::SET_COOKIE, text.parse().unwrap())])
-    });
+    let headers = ["x=1", "x=2", "x=3"]
+        .map(|text| HeaderMap::from_iter([(SET_COOKIE, HeaderValue::from_static(text))]));
     let responses: Vec<_> = headers.iter().map(|headers| (&fetch, headers)).collect();
     let arrivals = Jar::new().in_every_order(&responses);
     let orders: std::collections::BTreeSet<_> = arrivals

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod accessors;
 #[cfg(test)]
+mod activity;
+#[cfg(test)]
 mod adapters;
 #[cfg(test)]
 mod cancel;
