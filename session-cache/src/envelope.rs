@@ -398,13 +398,13 @@ mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn in_13_random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             drop(read(bytes));
         }
     }
 
     #[test]
-    fn the_head_is_where_the_scripts_look_for_it() {
+    fn data_03_the_head_is_where_the_scripts_look_for_it() {
         let mut record = Record::new(
             Payload::from_bytes("data"),
             Timestamp::from_secs(0),
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_of_another_release_says_so() {
+    fn data_03_a_slot_of_another_release_says_so() {
         let Err(StoreError::Damaged { source, .. }) = read("SES2E") else {
             panic!("a slot of another format was read");
         };

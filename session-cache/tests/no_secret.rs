@@ -122,7 +122,7 @@ fn assert_clean(what: &str, texts: &[String]) {
 }
 
 #[tokio::test]
-async fn nothing_shows_a_secret() {
+async fn leak_01_leak_04_nothing_shows_a_secret() {
     let log = Log::default();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)

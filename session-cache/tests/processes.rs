@@ -36,8 +36,8 @@ fn keys_in(task: &str) -> Vec<SessionKey> {
 }
 
 #[test]
-fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
-    const TEST: &str = "fifty_requests_in_two_processes_lose_no_count_and_no_name";
+fn race_02_race_03_fifty_requests_in_two_processes_lose_no_count_and_no_name() {
+    const TEST: &str = "race_02_race_03_fifty_requests_in_two_processes_lose_no_count_and_no_name";
     const REQUESTS: u32 = 25;
     if is_child(async |number, store, task| {
         let manager = SessionManager::new(store);
@@ -94,8 +94,8 @@ fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
 }
 
 #[test]
-fn nothing_revives_what_one_process_logs_out_while_another_writes() {
-    const TEST: &str = "nothing_revives_what_one_process_logs_out_while_another_writes";
+fn race_01_nothing_revives_what_one_process_logs_out_while_another_writes() {
+    const TEST: &str = "race_01_nothing_revives_what_one_process_logs_out_while_another_writes";
     const SESSIONS: usize = 20;
     if is_child(async |number, store, task| {
         let mut sessions = tokio::task::JoinSet::new();

@@ -24,7 +24,7 @@ const BOUND: i64 = 60;
 const LIMIT: Duration = Duration::from_millis(250);
 
 #[tokio::test(start_paused = true)]
-async fn with_the_cache_down_everything_works_and_an_end_says_what_it_could_not_assure() {
+async fn fail_10_with_the_cache_down_everything_works_and_an_end_says_what_it_could_not_assure() {
     let process = Site::new().process();
     process.cache.all(Fate::Refused);
     does_everything(&process.store, false).await;
@@ -88,7 +88,7 @@ async fn a_slot_that_nobody_can_read_is_filled_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_does_not_answer_costs_a_few_time_limits_and_then_nothing() {
+async fn dos_07_a_cache_that_does_not_answer_costs_a_few_time_limits_and_then_nothing() {
     let process = Site::new().process();
     process.store.create(&key(1), new("x"), NOW).await.unwrap();
     process.cache.all(Fate::Hangs);
@@ -291,7 +291,7 @@ async fn too_many_failed_saves_and_no_copy_is_believed_until_the_bound_has_passe
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_out_that_can_not_be_buried_says_so_and_holds_here_at_once_and_elsewhere_within_the_bound()
+async fn end_02_fail_10_a_log_out_that_can_not_be_buried_says_so_and_holds_here_at_once_and_elsewhere_within_the_bound()
  {
     let site = Site::new();
     let (here, there) = (site.process(), site.process());
@@ -520,7 +520,7 @@ async fn a_copy_by_a_clock_that_is_fast_is_not_believed_for_longer_than_the_boun
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_error_and_no_event_shows_a_key_or_data() {
+async fn leak_01_no_error_and_no_event_shows_a_key_or_data() {
     let events = Events::capture();
     let secret = SessionKey::generate().unwrap();
     let store_key = session_core::KeyPolicy::Hashed.store_key(&secret);

@@ -81,8 +81,8 @@ fn keys_in(task: &str) -> Vec<SessionKey> {
 }
 
 #[test]
-fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
-    const TEST: &str = "fifty_requests_in_two_processes_lose_no_count_and_no_name";
+fn race_02_race_03_fifty_requests_in_two_processes_lose_no_count_and_no_name() {
+    const TEST: &str = "race_02_race_03_fifty_requests_in_two_processes_lose_no_count_and_no_name";
     if is_child(async |number, store, task| {
         let manager = patient_manager(store);
         let mut requests = tokio::task::JoinSet::new();
@@ -133,8 +133,8 @@ fn fifty_requests_in_two_processes_lose_no_count_and_no_name() {
 }
 
 #[test]
-fn nothing_revives_what_one_process_logs_out_while_another_writes() {
-    const TEST: &str = "nothing_revives_what_one_process_logs_out_while_another_writes";
+fn race_01_nothing_revives_what_one_process_logs_out_while_another_writes() {
+    const TEST: &str = "race_01_nothing_revives_what_one_process_logs_out_while_another_writes";
     const SESSIONS: usize = 20;
     if is_child(async |number, store, task| {
         let mut sessions = tokio::task::JoinSet::new();

@@ -103,7 +103,7 @@ async fn django_b_row_that_was_changed_behind_the_cache_is_merged_with_and_not_o
 // Django, race (c): a reader reads the row, somebody logs out, and then the reader fills the cache. There the session can
 // be read again until the copy expires, for up to two weeks.
 #[tokio::test]
-async fn django_c_reader_that_is_slower_than_a_log_out_fills_nothing() {
+async fn race_01_race_06_django_c_reader_that_is_slower_than_a_log_out_fills_nothing() {
     let site = Site::new();
     let (reader, leaver) = (site.process(), site.process());
     reader.store.create(&key(1), new("x"), NOW).await.unwrap();
@@ -246,7 +246,7 @@ async fn seen(store: &dyn SessionStore, now: Timestamp) -> Option<(String, Times
 }
 
 #[tokio::test(start_paused = true)]
-async fn whichever_step_is_skipped_nothing_older_is_read_here_at_once_nor_anywhere_beyond_the_bound()
+async fn race_06_whichever_step_is_skipped_nothing_older_is_read_here_at_once_nor_anywhere_beyond_the_bound()
  {
     let mut skipped = 0;
     for deed in Deed::ALL {
@@ -352,7 +352,7 @@ async fn a_busy_session_is_read_from_its_row_once_in_a_bound() {
 }
 
 #[tokio::test]
-async fn the_deadline_of_a_copy_counts_from_before_the_row_was_read() {
+async fn race_06_the_deadline_of_a_copy_counts_from_before_the_row_was_read() {
     let site = Site::new();
     let (reader, writer) = (site.process(), site.process());
     let version = reader.store.create(&key(1), new("old"), NOW).await.unwrap();
@@ -387,7 +387,7 @@ async fn the_deadline_of_a_copy_counts_from_before_the_row_was_read() {
 }
 
 #[tokio::test]
-async fn a_copy_does_not_outlive_its_session() {
+async fn race_06_a_copy_does_not_outlive_its_session() {
     let site = Site::new();
     let process = site.process();
     let mut short = new("x");

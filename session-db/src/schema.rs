@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_mean_something_else_are_refused() {
+    fn in_02_names_that_could_mean_something_else_are_refused() {
         let long = "a".repeat(49);
         for bad in [
             "", ".", "a.", ".a", "a.b.c", "1a", "a b", "a\"b", "a`b", "a;b", "a-b", "ä", "a\0",

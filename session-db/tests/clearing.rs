@@ -92,8 +92,8 @@ fn the_task_clears_survives_trouble_and_stops() {
 }
 
 #[test]
-fn more_than_a_batch_is_cleared_in_several_with_progress_after_each() {
-    const TEST: &str = "more_than_a_batch_is_cleared_in_several_with_progress_after_each";
+fn dos_08_more_than_a_batch_is_cleared_in_several_with_progress_after_each() {
+    const TEST: &str = "dos_08_more_than_a_batch_is_cleared_in_several_with_progress_after_each";
     for server in Server::all(TEST) {
         block_on(async {
             let store = server.store().await;

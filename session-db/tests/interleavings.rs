@@ -78,8 +78,10 @@ fn spawn_end(store: &DbStore, scope: EndScope) -> tokio::task::JoinHandle<u64> {
 }
 
 #[test]
-fn a_session_that_is_moving_when_its_owners_are_ended_does_not_escape() {
-    for server in servers("a_session_that_is_moving_when_its_owners_are_ended_does_not_escape") {
+fn end_06_a_session_that_is_moving_when_its_owners_are_ended_does_not_escape() {
+    for server in
+        servers("end_06_a_session_that_is_moving_when_its_owners_are_ended_does_not_escape")
+    {
         block_on(async {
             let table = new_table();
             let store = server.store_in(&table).await;
@@ -247,8 +249,8 @@ fn a_save_that_waited_for_another_sees_what_that_did() {
 }
 
 #[test]
-fn a_lock_that_is_held_for_long_is_no_answer_about_the_session() {
-    const TEST: &str = "a_lock_that_is_held_for_long_is_no_answer_about_the_session";
+fn fail_04_a_lock_that_is_held_for_long_is_no_answer_about_the_session() {
+    const TEST: &str = "fail_04_a_lock_that_is_held_for_long_is_no_answer_about_the_session";
     for server in Server::all(TEST) {
         block_on(async {
             let table = new_table();

@@ -141,10 +141,10 @@ async fn errors_of(store: &DbStore, version: &Version) -> Vec<String> {
 }
 
 #[test]
-fn nothing_secret_is_shown_by_what_goes_wrong() {
+fn leak_01_leak_04_nothing_secret_is_shown_by_what_goes_wrong() {
     let log = log::Log::listen();
     let mut seen = String::new();
-    for server in Server::all("nothing_secret_is_shown_by_what_goes_wrong") {
+    for server in Server::all("leak_01_leak_04_nothing_secret_is_shown_by_what_goes_wrong") {
         block_on(async {
             let table = new_table();
             let config = server.config(&table);
@@ -274,8 +274,8 @@ fn nothing_secret_is_shown_by_what_goes_wrong() {
 
 /// Through a pooler the values are part of the statements' texts, which sqlx would log.
 #[test]
-fn statements_that_hold_their_values_are_not_logged() {
-    const TEST: &str = "statements_that_hold_their_values_are_not_logged";
+fn leak_04_statements_that_hold_their_values_are_not_logged() {
+    const TEST: &str = "leak_04_statements_that_hold_their_values_are_not_logged";
     if support::role().is_none() {
         // The log is the process's: in one of its own.
         let status = support::this_test_as(TEST, "listen").status().unwrap();

@@ -237,7 +237,7 @@ use support::{Scale, assert_live_are_left, purge_beside_traffic};
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_of_postgres_lets_live_traffic_through() {
+async fn dos_08_a_purge_of_postgres_lets_live_traffic_through() {
     let _alone = ALONE.lock().await;
     let Some(database) = Server::Postgres.database("purge_beside_traffic").await else {
         return;
@@ -273,7 +273,7 @@ async fn a_purge_of_postgres_lets_live_traffic_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_of_mariadb_lets_live_traffic_through() {
+async fn dos_08_a_purge_of_mariadb_lets_live_traffic_through() {
     let _alone = ALONE.lock().await;
     let Some(database) = Server::MariaDb.database("purge_beside_traffic").await else {
         return;
@@ -317,7 +317,7 @@ async fn a_purge_of_mariadb_lets_live_traffic_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_of_sqlite_lets_live_traffic_through() {
+async fn dos_08_a_purge_of_sqlite_lets_live_traffic_through() {
     let _alone = ALONE.lock().await;
     let scale = Scale::wanted();
     let folder = tempfile::tempdir().expect("a temporary folder");

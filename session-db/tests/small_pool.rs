@@ -84,8 +84,9 @@ fn sixty_four_clients_of_four_connections_lose_nothing() {
 }
 
 #[test]
-fn clients_for_whom_there_is_no_connection_are_told_so_and_write_nothing() {
-    const TEST: &str = "clients_for_whom_there_is_no_connection_are_told_so_and_write_nothing";
+fn dos_07_clients_for_whom_there_is_no_connection_are_told_so_and_write_nothing() {
+    const TEST: &str =
+        "dos_07_clients_for_whom_there_is_no_connection_are_told_so_and_write_nothing";
     for server in Server::all(TEST) {
         block_on(async {
             let table = new_table();

@@ -197,7 +197,7 @@ async fn a_deletion_is_done_or_not() {
 }
 
 #[tokio::test]
-async fn a_rotation_leaves_one_key_alive_wherever_it_is_cut() {
+async fn rot_04_a_rotation_leaves_one_key_alive_wherever_it_is_cut() {
     let rotate: Operation = |store, version| {
         Box::pin(async {
             let (from, to) = (key("a1"), key("b1"));

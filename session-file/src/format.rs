@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn format_1_has_these_bytes_forever() {
+    fn data_03_format_1_has_these_bytes_forever() {
         let mut head = head(Kind::Arriving { from: key("f0") });
         head.version = 0x0102_0304_0506_0708;
         let file = encode(&key("a1"), &head, b"payload").unwrap();
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_is_told_from_damage() {
+    fn data_03_a_later_format_is_told_from_damage() {
         let mut file = encode(&key("a"), &head(Kind::Settled), b"").unwrap();
         (file[8], file[9]) = (2, !2);
         let read = decode(&key("a"), &file).map(|_| ());

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_temporary_name_is_a_shard_or_a_key() {
+    fn in_05_no_temporary_name_is_a_shard_or_a_key() {
         let path = temporary(Path::new("x"));
         let name = path.file_name().unwrap();
         assert!(is_temporary(name));

@@ -23,7 +23,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn everything_in_the_folder_is_for_us_alone() {
+async fn in_06_everything_in_the_folder_is_for_us_alone() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("a/new/one");
     let store = FileStore::open(&folder).unwrap();
@@ -45,7 +45,7 @@ fn an_empty_folder_is_closed_to_others_and_used() {
 }
 
 #[test]
-fn a_folder_that_others_can_open_is_refused() {
+fn in_06_a_folder_that_others_can_open_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o770)).unwrap();
     let refused = FileStore::open(folder.path()).unwrap_err();
@@ -113,8 +113,8 @@ fn two_processes_may_set_up_one_folder_at_once() {
 }
 
 #[test]
-fn a_folder_of_another_user_is_refused() {
-    const TEST: &str = "a_folder_of_another_user_is_refused";
+fn in_06_a_folder_of_another_user_is_refused() {
+    const TEST: &str = "in_06_a_folder_of_another_user_is_refused";
     let folder = tempfile::tempdir().unwrap();
     open(folder.path());
     let us = fs::metadata(folder.path()).unwrap().uid();
@@ -207,8 +207,9 @@ fn mount(options: &str, folder: &Path) {
 }
 
 #[test]
-fn a_full_disk_is_an_outage_that_loses_nothing_and_still_lets_people_log_out() {
-    const TEST: &str = "a_full_disk_is_an_outage_that_loses_nothing_and_still_lets_people_log_out";
+fn fail_04_a_full_disk_is_an_outage_that_loses_nothing_and_still_lets_people_log_out() {
+    const TEST: &str =
+        "fail_04_a_full_disk_is_an_outage_that_loses_nothing_and_still_lets_people_log_out";
     let Some(_role) = role() else {
         if !can_mount() {
             return cannot_run(
@@ -260,8 +261,8 @@ fn a_full_disk_is_an_outage_that_loses_nothing_and_still_lets_people_log_out() {
 }
 
 #[test]
-fn a_read_only_disk_is_an_outage_for_writers_alone() {
-    const TEST: &str = "a_read_only_disk_is_an_outage_for_writers_alone";
+fn fail_04_a_read_only_disk_is_an_outage_for_writers_alone() {
+    const TEST: &str = "fail_04_a_read_only_disk_is_an_outage_for_writers_alone";
     let Some(_role) = role() else {
         if !can_mount() {
             return cannot_run(
@@ -296,7 +297,7 @@ fn a_read_only_disk_is_an_outage_for_writers_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_folder_is_an_outage_and_not_an_empty_store() {
+async fn fail_04_a_missing_folder_is_an_outage_and_not_an_empty_store() {
     let parent = tempfile::tempdir().unwrap();
     let (folder, away) = (parent.path().join("here"), parent.path().join("away"));
     let store = open(&folder);
@@ -335,7 +336,7 @@ async fn a_missing_folder_is_an_outage_and_not_an_empty_store() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_never_released_is_an_outage_for_its_stripe_alone() {
+async fn dos_07_fail_04_a_lock_that_is_never_released_is_an_outage_for_its_stripe_alone() {
     let folder = tempfile::tempdir().unwrap();
     let config = FileStoreConfig::new(folder.path()).with_timeout(Duration::from_millis(200));
     let store = config.open().unwrap();
@@ -366,7 +367,7 @@ async fn a_lock_that_is_never_released_is_an_outage_for_its_stripe_alone() {
 }
 
 #[tokio::test]
-async fn what_is_damaged_is_reported_and_left_as_it_is() {
+async fn data_08_fail_05_what_is_damaged_is_reported_and_left_as_it_is() {
     for (spoiler, spoil) in SPOILERS {
         let (store, folder) = store();
         let (one, fine) = (key("4a", 0xabc), key("4a", 2));
@@ -470,7 +471,7 @@ async fn a_record_of_a_later_version_asks_for_that_version() {
 }
 
 #[tokio::test]
-async fn a_link_in_a_shards_place_is_not_written_through() {
+async fn in_05_a_link_in_a_shards_place_is_not_written_through() {
     let (store, folder) = store();
     let elsewhere = tempfile::tempdir().unwrap();
     symlink(elsewhere.path(), folder.path().join("records/4a")).unwrap();
@@ -510,7 +511,7 @@ async fn what_is_too_large_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_disk_that_does_not_answer_is_an_outage() {
+fn dos_07_a_disk_that_does_not_answer_is_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let config = FileStoreConfig::new(folder.path()).with_timeout(Duration::from_millis(50));
     let store = config.open().unwrap();

@@ -10,7 +10,7 @@ use support::{
 };
 
 #[tokio::test]
-async fn a_crash_before_the_step_leaves_the_old_key_alone_alive() {
+async fn rot_04_a_crash_before_the_step_leaves_the_old_key_alone_alive() {
     let (store, folder, from, to, version) = crashed_rotation(false).await;
     assert!(load(&store, &from).await.is_some(), "the session was lost");
     assert!(load(&store, &to).await.is_none(), "two keys were alive");
@@ -46,7 +46,7 @@ async fn a_crash_before_the_step_does_not_keep_the_rotation_from_being_done_agai
 }
 
 #[tokio::test]
-async fn a_crash_after_the_step_leaves_the_new_key_alone_alive() {
+async fn rot_04_a_crash_after_the_step_leaves_the_new_key_alone_alive() {
     let (store, _folder, from, to, _) = crashed_rotation(true).await;
     assert!(load(&store, &from).await.is_none(), "two keys were alive");
     let record = load(&store, &to).await.expect("the session was lost");

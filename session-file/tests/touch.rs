@@ -26,7 +26,7 @@ async fn a_touch_costs_no_writer_a_retry_and_is_not_lost_by_one() {
 }
 
 #[tokio::test]
-async fn a_touch_that_moves_nothing_writes_nothing() {
+async fn dos_09_a_touch_that_moves_nothing_writes_nothing() {
     let (store, folder) = store();
     let one = key("4a", 1);
     store.create(&one, new_of("ada"), NOW).await.unwrap();

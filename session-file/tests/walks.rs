@@ -10,7 +10,7 @@ use support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_does_not_escape_its_end_by_rotating_to_where_the_walk_has_been() {
+async fn end_06_a_session_does_not_escape_its_end_by_rotating_to_where_the_walk_has_been() {
     let (store, folder) = store();
     let ada = Owner::from("ada");
     let seen_first = key("10", 1);
@@ -90,7 +90,7 @@ async fn an_end_whose_caller_left_goes_on() {
 }
 
 #[tokio::test]
-async fn lists_and_scans_are_in_the_order_of_the_keys_and_in_pages() {
+async fn dos_08_lists_and_scans_are_in_the_order_of_the_keys_and_in_pages() {
     let (store, _folder) = store();
     let mut keys: Vec<StoreKey> = ["a", "a0", "a00", "b", "00", "zz9", "z"]
         .iter()

@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_that_would_pin_all_keys_to_one_node_is_refused() {
+    fn in_03_a_prefix_that_would_pin_all_keys_to_one_node_is_refused() {
         let with = |prefix: &str| {
             RedisCacheConfig::standalone("redis://host")
                 .unwrap()

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_that_says_later_is_unavailable() {
+    fn fail_04_every_answer_that_says_later_is_unavailable() {
         for text in [
             "BUSY Redis is busy running a script",
             "LOADING Redis is loading the dataset in memory",
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_the_server_says_is_shown_but_its_code() {
+    fn leak_01_nothing_that_the_server_says_is_shown_but_its_code() {
         for code in ["ERR", "OOM", "canaryCODE", "MOVED 1"] {
             let failure = answer(&format!("{code} canary of a key"));
             let shown = format!("{failure} {failure:?}");

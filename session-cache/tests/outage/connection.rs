@@ -75,7 +75,7 @@ async fn a_slow_server_is_waited_for_as_long_as_allowed() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_cut_off_is_not_sent_again() {
+async fn fail_03_a_write_whose_answer_is_cut_off_is_not_sent_again() {
     let _alone = STANDALONE.lock().await;
     let Some((store, beside, proxy)) = both().await else {
         return;
@@ -118,7 +118,7 @@ async fn a_write_whose_answer_is_cut_off_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn reads_and_log_outs_whose_answer_is_cut_off_are_sent_once_more() {
+async fn fail_03_reads_and_log_outs_whose_answer_is_cut_off_are_sent_once_more() {
     let _alone = STANDALONE.lock().await;
     let Some((store, beside, proxy)) = both().await else {
         return;

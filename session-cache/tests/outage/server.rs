@@ -83,7 +83,7 @@ async fn a_server_that_comes_back_with_an_old_snapshot_loses_no_update_silently(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_that_hangs_is_unavailable_in_time() {
+async fn dos_07_fail_04_a_server_that_hangs_is_unavailable_in_time() {
     let _alone = STANDALONE.lock().await;
     let Some((store, node)) = store_and_node().await else {
         return;
@@ -102,7 +102,7 @@ async fn a_server_that_hangs_is_unavailable_in_time() {
 }
 
 #[tokio::test]
-async fn a_full_server_takes_no_new_session_and_still_ends_old_ones() {
+async fn fail_04_a_full_server_takes_no_new_session_and_still_ends_old_ones() {
     let _alone = STANDALONE.lock().await;
     let Some((store, node)) = store_and_node().await else {
         return;
@@ -125,7 +125,7 @@ async fn a_full_server_takes_no_new_session_and_still_ends_old_ones() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_busy_with_anothers_script_is_unavailable() {
+async fn fail_04_a_server_that_is_busy_with_anothers_script_is_unavailable() {
     let _alone = STANDALONE.lock().await;
     let Some((store, node)) = store_and_node().await else {
         return;
@@ -161,7 +161,7 @@ async fn a_server_that_is_busy_with_anothers_script_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_server_that_has_become_a_replica_takes_no_write_and_is_left() {
+async fn fail_04_a_server_that_has_become_a_replica_takes_no_write_and_is_left() {
     let _alone = STANDALONE.lock().await;
     let Some((store, node)) = store_and_node().await else {
         return;

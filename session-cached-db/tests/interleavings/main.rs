@@ -87,7 +87,7 @@ fn explore_all(sets: &[Vec<Deed>], troubles: &[Trouble]) -> Explored {
 }
 
 #[test]
-fn two_requests_in_every_order() {
+fn race_01_race_06_two_requests_in_every_order() {
     let all = explore_all(&sets(2, 0), &[Trouble::None]);
     say(&format!(
         "two requests: {} orders, {} states",
@@ -97,7 +97,7 @@ fn two_requests_in_every_order() {
 }
 
 #[test]
-fn two_requests_in_every_order_with_an_eviction_at_any_moment() {
+fn race_01_race_06_two_requests_in_every_order_with_an_eviction_at_any_moment() {
     let all = explore_all(&sets(2, 0), &[Trouble::Eviction]);
     say(&format!(
         "two requests and an eviction: {} orders, {} states",
@@ -107,7 +107,7 @@ fn two_requests_in_every_order_with_an_eviction_at_any_moment() {
 }
 
 #[test]
-fn two_requests_in_every_order_with_a_dropped_step_at_any_moment() {
+fn race_01_race_06_two_requests_in_every_order_with_a_dropped_step_at_any_moment() {
     let all = explore_all(&sets(2, 0), &[Trouble::DroppedStep]);
     say(&format!(
         "two requests and a dropped step: {} orders, {} states",
@@ -117,7 +117,7 @@ fn two_requests_in_every_order_with_a_dropped_step_at_any_moment() {
 }
 
 #[test]
-fn two_requests_in_every_order_of_which_one_is_abandoned_at_any_moment() {
+fn race_01_race_06_two_requests_in_every_order_of_which_one_is_abandoned_at_any_moment() {
     let all = explore_all(&sets(2, 0), &[Trouble::Abandoned]);
     say(&format!(
         "two requests, one of them abandoned: {} orders, {} states",
@@ -127,7 +127,7 @@ fn two_requests_in_every_order_of_which_one_is_abandoned_at_any_moment() {
 }
 
 #[test]
-fn three_requests_in_every_order() {
+fn race_01_race_06_three_requests_in_every_order() {
     let sets = if is_full() {
         sets(3, 0)
     } else {

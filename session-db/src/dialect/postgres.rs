@@ -395,7 +395,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_are_written_out_can_mean_nothing_else() {
+    fn in_02_values_that_are_written_out_can_mean_nothing_else() {
         let statement = Statement::writing(WORDS.parameters(
             "a = ? AND b = ? AND c = ? AND d = ? AND e = ? AND f = ? AND g = ? AND h = ? AND i = ? AND j = ?",
         ));

@@ -77,7 +77,7 @@ on_both_servers! {
 }
 
 #[tokio::test]
-async fn a_read_only_postgres_is_unavailable_for_writes_alone() {
+async fn fail_04_a_read_only_postgres_is_unavailable_for_writes_alone() {
     let _alone = alone(Server::Postgres).await;
     let Some(mut database) = Server::Postgres.database("read_only").await else {
         return;
@@ -94,7 +94,7 @@ async fn a_read_only_postgres_is_unavailable_for_writes_alone() {
 }
 
 #[tokio::test]
-async fn a_read_only_mariadb_is_unavailable_for_writes_alone() {
+async fn fail_04_a_read_only_mariadb_is_unavailable_for_writes_alone() {
     let _alone = alone(Server::MariaDb).await;
     let Some(mut database) = Server::MariaDb.database("read_only").await else {
         return;
@@ -131,7 +131,7 @@ async fn a_read_only_mariadb_is_unavailable_for_writes_alone() {
 
 /// The pool has a limit of the server's for each statement.
 #[tokio::test]
-async fn a_statement_timeout_of_postgres_is_unavailable() {
+async fn fail_04_a_statement_timeout_of_postgres_is_unavailable() {
     let _alone = alone(Server::Postgres).await;
     let Some(mut database) = Server::Postgres.database("statement_timeout").await else {
         return;
@@ -172,7 +172,7 @@ async fn a_statement_timeout_of_postgres_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sqlite_that_others_keep_locked_is_unavailable_in_time() {
+async fn dos_07_fail_04_a_sqlite_that_others_keep_locked_is_unavailable_in_time() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let config = DbStoreConfig::new().with_timeout(Duration::from_secs(1));
@@ -195,7 +195,7 @@ async fn a_sqlite_that_others_keep_locked_is_unavailable_in_time() {
 }
 
 #[tokio::test]
-async fn a_sqlite_file_that_can_not_be_written_is_unavailable_for_writes_alone() {
+async fn fail_04_a_sqlite_file_that_can_not_be_written_is_unavailable_for_writes_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let store = DbStore::connect(&url).await.expect("a new file");
@@ -210,7 +210,7 @@ async fn a_sqlite_file_that_can_not_be_written_is_unavailable_for_writes_alone()
 }
 
 #[tokio::test]
-async fn a_full_sqlite_file_is_unavailable_and_nothing_is_lost() {
+async fn fail_04_a_full_sqlite_file_is_unavailable_and_nothing_is_lost() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite:{}", folder.path().join("test.db").display());
     let store = one_connection().connect(&url).await.expect("a new file");
@@ -239,7 +239,7 @@ async fn a_full_sqlite_file_is_unavailable_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_canceled_request_leaves_no_connection_in_the_middle_of_an_answer() {
+async fn fail_07_a_canceled_request_leaves_no_connection_in_the_middle_of_an_answer() {
     let _alone = alone(Server::Postgres).await;
     let Some(mut database) = Server::Postgres.database("canceled").await else {
         return;
