@@ -208,13 +208,25 @@ impl KeyPolicy {
         }
     }
 
-    /// Everywhere the session of `key` may be, the place to which it moves last: whoever deletes in this order misses no session
-    /// that is moved meanwhile.
+    /// Everywhere the session of `key` may be, in the order in which to delete it. The place to which it moves comes after those
+    /// from which it moves; then these come once more, since a server that still has the secrets in their former order moves
+    /// it back. So none that is moved meanwhile is missed.
     pub(crate) fn all_store_keys(&self, key: &SessionKey) -> Vec<StoreKey> {
-        let mut places = self.older_store_keys(key);
-        places.reverse();
+        let older = self.older_store_keys(key);
+        let mut places = Vec::with_capacity(2 * older.len() + 1);
+        places.extend(older.iter().rev().cloned());
         places.push(self.store_key(key));
+        places.extend(older);
         places
+    }
+
+    /// Whether a session that is gone from its place may be at another.
+    pub(crate) fn has_several_places(&self) -> bool {
+        match self {
+            #[cfg(feature = "sealed")]
+            Self::Keyed(keys) => keys.has_older(),
+            _ => false,
+        }
     }
 }
 

@@ -104,15 +104,13 @@ impl KeyRing {
         let mut ring: Option<Self> = None;
         for word in words {
             // What is URL-safe is read as well.
-            let standard: Zeroizing<String> = Zeroizing::new(
-                word.chars()
-                    .map(|character| match character {
-                        '-' => '+',
-                        '_' => '/',
-                        other => other,
-                    })
-                    .collect(),
-            );
+            // With room for all of it from the start: what a string leaves behind when it grows is not wiped.
+            let mut standard = Zeroizing::new(String::with_capacity(word.len()));
+            standard.extend(word.chars().map(|character| match character {
+                '-' => '+',
+                '_' => '/',
+                other => other,
+            }));
             // Its own error quotes a byte of the key.
             let key = BASE64
                 .decode(standard.as_bytes())
