@@ -14,8 +14,11 @@ use crate::{Result, outside_crate, tidy};
 /// Set for the tests by `--full`: what is too long for every run is wanted.
 const FULL: &str = "SESSION_TEST_FULL";
 
-/// The crate whose tests include the outside crate.
+/// The crate whose tests include the outside crate and the heap trap.
 const OUTSIDE_CRATE_TESTS: &str = "session-core";
+
+/// The tests of what session-core leaves in memory.
+const HEAP_TRAP: &str = "session-core/heap-trap/Cargo.toml";
 
 /// Runs everything, and says whether it was good.
 pub(crate) fn run(workspace: &Workspace, options: &TestAll) -> Result<bool> {
@@ -43,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, options: &TestAll) -> Result<bool> {
     run.docs();
     run.tests();
     run.outside_crate();
+    run.heap_trap();
     run.service_tests();
 
     let report = run.checks.finish();
@@ -163,6 +167,18 @@ impl Run<'_> {
                 self.checks.push(row);
             }
         }
+    }
+
+    /// What freed memory holds: in a workspace of its own, since an allocator needs `unsafe`.
+    fn heap_trap(&mut self) {
+        let is_wanted = |only: &str| only == OUTSIDE_CRATE_TESTS;
+        if !self.options.only.as_deref().is_none_or(is_wanted) {
+            return;
+        }
+        let mut command = self.workspace.cargo(["test", "--locked"]);
+        command.args(["--manifest-path", HEAP_TRAP, "--target-dir"]);
+        command.arg(&self.workspace.target);
+        self.checks.run("heap trap", &command, Counting::ItsTests);
     }
 
     fn service_tests(&mut self) {

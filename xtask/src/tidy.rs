@@ -1,9 +1,11 @@
 //! Executes what prose can't keep: which checks there are, and what they look at.
 
+mod crypto;
 mod documents;
 mod graph;
 mod isolation;
 mod manifests;
+mod security;
 mod source;
 mod text;
 
@@ -99,6 +101,11 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Checked>> {
         }))
     })?;
     add("README", &mut || Ok(documents::readme(&files)))?;
+    add("unsafe code", &mut || Ok(crypto::unsafe_code(&files)))?;
+    add("cryptography", &mut || Ok(crypto::dependencies(&files)))?;
+    add("primitives", &mut || Ok(each(&files, crypto::primitives)))?;
+    add("hashers", &mut || Ok(each(&files, crypto::hashers)))?;
+    add("security", &mut || Ok(security::check(&files)))?;
     add("CHANGELOG", &mut || Ok(documents::changelog(&files)))?;
     Ok(results)
 }

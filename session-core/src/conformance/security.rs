@@ -94,6 +94,10 @@ __security_clauses! { list, [
 /// # Errors
 ///
 /// What the store answered.
+///
+/// # Cancel safety
+///
+/// Some sessions are left, and nobody knows what to search for.
 pub async fn live_with_secrets(store: Arc<dyn SessionStore>) -> Result<Canaries, Broken> {
     const NAME: &str = "canary-of-a-name";
     const VALUE: &str = "canary-of-a-value";

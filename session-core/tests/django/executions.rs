@@ -169,13 +169,13 @@ fn run(seed: u64, target: impl Fn(&[u8]) + Sync) {
 }
 
 #[test]
-fn no_input_makes_the_payload_decoder_panic_or_change_what_it_read() {
+fn in_13_no_input_makes_the_payload_decoder_panic_or_change_what_it_read() {
     let targets = Targets::new();
     run(1, |input| targets.payload_decoder(input));
 }
 
 #[test]
-fn no_input_makes_the_cookie_codec_panic_or_believe_what_is_over() {
+fn in_13_no_input_makes_the_cookie_codec_panic_or_believe_what_is_over() {
     let targets = Targets::new();
     run(2, |input| targets.cookie_codec(input));
 }

@@ -1,11 +1,13 @@
 //! How long sessions live, how many of them there may be, and who is told.
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
 use session_core::conformance::Operation;
 use session_core::store::{Page, SessionStore, Timestamp};
 use session_core::{
-    Activity, Clock, Expiry, Owner, Policy, Renewal, SessionBase, SessionError, SessionKey,
+    Activity, Clock, Expiry, Owner, Policy, Renewal, SessionBase, SessionError, SessionHandle,
+    SessionKey,
 };
 
 use crate::support::{Site, keep_events_on};
@@ -442,6 +444,47 @@ fn leak_09_every_security_event_is_told_once_under_its_name() {
     for reason in ["reason=\"limit\"", "reason=\"log_out\""] {
         let told = lines.iter().filter(|line| line.contains(reason)).count();
         assert_eq!(told, 1, "{reason}: {lines:#?}");
+    }
+}
+
+#[test]
+fn leak_03_leak_08_an_event_names_a_session_by_its_handle_and_nothing_else_in_it_grows() {
+    let site = Site::new();
+    let mut keys = Vec::new();
+    let lines = told(async || {
+        for owner in 0..300_u32 {
+            let key = log_in(&site, owner.into()).await;
+            let next = site.request(Some(&key));
+            next.session().await.cycle_key();
+            let key = next.finish().await.expect_issued();
+            request(&site, &key, SessionBase::log_out).await;
+            keys.push(key);
+        }
+    });
+    let mut words: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut handles = 0;
+    for line in lines.iter().filter(|line| line.contains("event=")) {
+        for (name, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
+            if name == "session" || name == "before" {
+                value.parse::<SessionHandle>().unwrap();
+                handles += 1;
+            } else {
+                words.entry(name).or_default().insert(value);
+            }
+        }
+    }
+    assert_eq!(
+        handles,
+        300 * 4,
+        "an event does not say which session it is about"
+    );
+    for (name, values) in words {
+        assert!(values.len() <= 8, "{name} has a value for each session");
+    }
+    let text = lines.join("\n");
+    for key in keys {
+        let place = site.manager.policy().keys().store_key(&key);
+        assert!(!text.contains(key.expose_secret()) && !text.contains(place.as_str()));
     }
 }
 

@@ -199,7 +199,7 @@ async fn fix_06_rot_01_a_planted_key_is_dead_after_the_victims_log_in_even_if_th
 }
 
 #[tokio::test]
-async fn rot_01_every_log_in_and_every_change_of_key_gives_another_one() {
+async fn rot_01_rot_02_every_log_in_and_every_change_of_key_gives_another_one() {
     let site = Site::new();
     let mut keys = vec![log_in(&site, 7).await];
     let deeds: [fn(&SessionBase); 3] = [
@@ -492,6 +492,23 @@ fn data_01_what_is_mutated_is_a_session_or_an_error() {
     assert!(
         read > executions / 100 && refused > executions / 100,
         "{read} {refused}"
+    );
+}
+
+#[test]
+fn data_03_json_is_one_object_with_its_names_in_the_order_in_which_they_were_set() {
+    const STORED: &[u8] =
+        br#"{"cart":[1,2],"text":"a \u00e9 \"quoted\"","none":null,"_session_expiry":300}"#;
+    let data = SessionData::from_json(STORED.to_vec()).unwrap();
+    assert_eq!(data.get::<Vec<u32>>("cart").unwrap(), Some(vec![1, 2]));
+    assert_eq!(
+        data.get::<String>("text").unwrap().as_deref(),
+        Some("a \u{e9} \"quoted\"")
+    );
+    assert_eq!(
+        data.to_json(),
+        STORED,
+        "what was stored once is written in another way"
     );
 }
 
