@@ -87,8 +87,7 @@ impl Exchange {
             }
             None => {
                 let policy = carried.setup().manager.policy();
-                let is_renewed = policy.renewal() == Renewal::EveryRequest && carried.is_activity();
-                if !is_renewed || !carried.has_cookies() {
+                if policy.renewal() != Renewal::EveryRequest || !carried.has_cookies() {
                     return Commit::Done(Outcome::Untouched);
                 }
                 carried.new_slot()

@@ -105,11 +105,6 @@ impl CarriedSession {
         }
     }
 
-    /// Whether the request is a sign of life from its visitor, as far as the layers know.
-    pub(crate) fn is_activity(&self) -> bool {
-        !self.is_no_activity.load(Ordering::Relaxed)
-    }
-
     /// The slot if somebody has asked; otherwise nobody can any more without being late.
     pub(crate) fn settle(&self) -> Option<&SessionSlot> {
         self.asked.get_or_init(|| None).as_ref()
@@ -121,7 +116,7 @@ impl CarriedSession {
             manager, cookie, ..
         } = &*self.setup;
         let slot = manager.slot();
-        if !self.is_activity() {
+        if self.is_no_activity.load(Ordering::Relaxed) {
             slot.set_activity(Activity::Ignore);
         }
         let name = cookie.name().as_bytes();
