@@ -125,10 +125,9 @@ impl Terms {
     /// have been shortened in the configuration since the record was written, or it began too long ago.
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
         let date_passed = matches!(self.expiry, Expiry::At(at) if Timestamp::from(at) <= now);
-        let is_older = self
-            .not_before
-            .is_some_and(|moment| self.created_at.is_none_or(|began| began < moment));
-        date_passed || is_older || self.absolute_end(now).is_some_and(|end| end <= now)
+        date_passed
+            || began_before(self.created_at, self.not_before)
+            || self.absolute_end(now).is_some_and(|end| end <= now)
     }
 
     /// To when a record that expires at `stored` is to be renewed, if that is due.
@@ -182,6 +181,11 @@ impl Terms {
                 .saturating_add(self.absolute_timeout?),
         )
     }
+}
+
+/// Whether a session that began then is over since nothing counts that began before `moment`.
+pub(crate) fn began_before(created_at: Option<Timestamp>, moment: Option<Timestamp>) -> bool {
+    moment.is_some_and(|moment| created_at.is_none_or(|began| began < moment))
 }
 
 /// Seconds, rounded up, so that a fraction is not taken for nothing.

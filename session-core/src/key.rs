@@ -231,7 +231,8 @@ impl KeyPolicy {
 }
 
 /// The public name of a session, for lists ("my devices") and the forms that end one. Made one way from the store key
-/// and resolved only together with the session's owner: worthless as a cookie.
+/// and resolved only together with the session's owner: worthless as a cookie. A session whose key is changed, or that moves to
+/// the place of a newer digest key, has another one from then on.
 ///
 /// ```
 /// use session_core::SessionHandle;

@@ -55,7 +55,7 @@ const DIFFERENT_BYTES_MIN: usize = 8;
 /// 2. Move it to the front, everywhere.
 /// 3. When nothing is left that needs the old key, take it out. For sealing, that is when
 ///    [`SessionManager::reseal`](crate::SessionManager::reseal) has ended without finding any; for hashing keys, when the sessions
-///    that have not been seen since may end.
+///    that were neither written nor renewed since may end.
 #[derive(Clone)]
 pub struct KeyRing {
     first: Secret,

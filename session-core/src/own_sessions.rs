@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use crate::clock::Timestamp;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::events::{self, Ending};
+use crate::expiry::began_before;
 use crate::key::{SessionHandle, StoreKey};
 use crate::manager::SessionManager;
 use crate::owner::Owner;
@@ -256,8 +258,12 @@ impl SessionManager {
         owner: &Owner,
     ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
         let mut deadline = Deadline::new(self.policy().limits());
-        self.sessions_of(owner, OWN_SESSIONS_MAX, &mut deadline)
-            .await
+        let mut found = self
+            .sessions_of(owner, OWN_SESSIONS_MAX, &mut deadline)
+            .await?;
+        let not_before = self.policy().not_before().map(Timestamp::from);
+        found.retain(|(_, record)| !began_before(record.created_at, not_before));
+        Ok(found)
     }
 
     /// The sessions of `owner`, or about `sessions_max` of them if there are more.

@@ -293,8 +293,8 @@ impl Policy {
         self
     }
 
-    /// How many sessions one process creates in a minute in which nobody is logged in, so that a flood of visitors who keep no
-    /// cookie does not fill the store. Beyond it a request that would create one is
+    /// How many sessions in which nobody is logged in a manager and its clones create in each minute of the clock, so that a flood
+    /// of visitors who keep no cookie does not fill the store. One that the store refused is counted as well. Beyond it a request that would create one is
     /// [`SessionError::TooManyNewSessions`](crate::SessionError::TooManyNewSessions); a log-in never is. No limit by default.
     #[must_use]
     pub fn with_new_anonymous_per_minute_max(mut self, sessions: u32) -> Self {

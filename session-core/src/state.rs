@@ -212,7 +212,8 @@ impl Drop for Locked<'_> {
 impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.is_late && !state.has_nothing_to_store() {
+        let cycles = state.cycle && state.held.is_some();
+        if state.is_late && (cycles || !state.log.is_empty() || !state.ended.is_empty()) {
             events::changes_lost();
         }
     }

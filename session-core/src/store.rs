@@ -138,6 +138,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// the old one by compare-and-swap, and then gives the new one its full life. A crash in between leaves an orphan for
     /// at most a minute, under a key that nobody was given.
     ///
+    /// When the server's digest key is changed, a session moves in this way while its client keeps its key: other requests may then
+    /// look for it at `to` before the call has ended, and a server whose keys are in the former order moves it back.
+    ///
     /// # Errors
     ///
     /// As for [`save`](Self::save), and [`StoreError::KeyTaken`] when a live record is at `to`.

@@ -35,7 +35,8 @@ const HEADER_LEN: usize = MAGIC.len() + KEY_ID_LEN + NONCE_LEN;
 /// survive a nonce that came twice, and is slower where there is no AES in hardware; with nonces of 96 bits its keys would have
 /// to be changed by count.) There is no other cipher to choose, and no mode without authentication.
 ///
-/// Bound are: the key under which the record is kept, its owner, its time of creation, the purpose and the format's version. A
+/// Bound are: the key under which the record is kept, its owner, its time of creation, the purpose and the format's version; its
+/// expiry and its label are not. A
 /// payload that was copied to another record, a record whose owner was changed in the database, a payload under a key that is
 /// not in the ring, one with a flipped bit, and one that is not sealed at all are [`StoreError::Damaged`]: reported, never
 /// overwritten, and their visitor starts afresh. No other key or codec is tried on them. An older payload of the same record,

@@ -12,8 +12,9 @@ use crate::key_ring::KeyRing;
 /// The secrets under which [`KeyPolicy::Keyed`](super::KeyPolicy::Keyed) hashes keys. `Debug` shows how many there are.
 ///
 /// A session that is not found under the first is looked for under the others, with one more trip to the store for each and
-/// a last one to the first place, to which another request may be moving it; it moves to its new place, under the same key, when
-/// it is next written or renewed. A secret that is taken out ends the sessions that were not seen since it was replaced.
+/// a last one to the first place, to which another request may be moving it (and a log-out deletes it at each); it moves to its new place, under the same key, when
+/// it is next written or renewed. A secret that is taken out ends the sessions that were neither written nor renewed
+/// since it was replaced.
 #[derive(Clone)]
 pub struct DigestKeys {
     first: Keyed,

@@ -874,3 +874,120 @@ async fn rest_10_one_session_that_can_not_be_read_does_not_keep_the_job_from_the
         "{done:?}"
     );
 }
+
+/// The methods that every store has to have, over bytes.
+#[derive(Debug, Default)]
+struct InStepsAndBytes(InBytes);
+
+#[async_trait]
+impl SessionStore for InStepsAndBytes {
+    async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
+        self.0.load(key, now).await
+    }
+
+    async fn create(
+        &self,
+        key: &StoreKey,
+        new: NewRecord,
+        now: Timestamp,
+    ) -> Result<Version, StoreError> {
+        self.0.create(key, new, now).await
+    }
+
+    async fn save(
+        &self,
+        key: &StoreKey,
+        expected: &Version,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Saved, StoreError> {
+        self.0.save(key, expected, change, now).await
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        self.0.delete(key).await
+    }
+}
+
+#[tokio::test]
+async fn rest_06_whatever_a_request_does_its_sealed_session_opens_afterwards() {
+    type Deed = (&'static str, fn(&session_core::SessionBase));
+    const DEEDS: [Deed; 8] = [
+        ("set", |session| session.set("n", &1).unwrap()),
+        ("label", |session| session.set_label("phone").unwrap()),
+        ("log in", |session| session.log_in(7).unwrap()),
+        ("log in as another", |session| session.log_in(8).unwrap()),
+        ("cycle", session_core::SessionBase::cycle_key),
+        ("clear", session_core::SessionBase::clear),
+        ("expiry", |session| {
+            let expiry = session_core::Expiry::OnInactivity(Duration::from_secs(60));
+            session.set_expiry(expiry).unwrap();
+        }),
+        ("read, which renews", |_| {}),
+    ];
+    let stores: [(&str, Arc<dyn SessionStore>); 3] = [
+        ("memory", Arc::new(MemoryStore::new())),
+        ("bytes", Arc::new(InBytes::default())),
+        ("steps", Arc::new(InStepsAndBytes::default())),
+    ];
+    for (name, store) in stores {
+        let clock = Arc::new(ManualClock::at(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(NOW),
+        ));
+        let manager = SessionManager::new(Arc::clone(&store))
+            .with_codec(SealedCodec::new(JsonCodec::default(), &ring(1)))
+            .with_policy(Policy::new().with_renew_after(Duration::ZERO))
+            .with_clock(Arc::clone(&clock));
+        for (first, begin) in DEEDS {
+            for (second, go_on) in DEEDS {
+                let session = manager.start();
+                session.set("kept", &1).unwrap();
+                begin(&session);
+                session.save().await.unwrap();
+                clock.advance(Duration::from_secs(1));
+                let Some(key) = session.session_key() else {
+                    continue;
+                };
+                let session = manager.load(&key).await.unwrap();
+                let what = format!("{first}, then {second}, in {name}");
+                let session = session.unwrap_or_else(|| panic!("lost after {what}"));
+                go_on(&session);
+                session.save().await.unwrap();
+                let key = session.session_key().unwrap();
+                let place = manager.policy().keys().store_key(&key);
+                let now = session_core::Clock::now(&clock);
+                let later = now.saturating_add(Duration::from_secs(1_000_000_000));
+                assert!(store.touch(&place, later, now).await.unwrap(), "{what}");
+                let stored = manager.load(&key).await.unwrap();
+                let stored = stored.unwrap_or_else(|| panic!("lost after {what}"));
+                assert_eq!(stored.owner(), session.owner(), "{what}");
+                assert_eq!(stored.label(), session.label(), "{what}");
+                assert_eq!(
+                    stored.snapshot().to_json(),
+                    session.snapshot().to_json(),
+                    "{what}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn rest_06_a_payload_that_a_store_keeps_decoded_is_bound_to_its_record_all_the_same() {
+    let store = Arc::new(MemoryStore::new());
+    let manager = SessionManager::new(Arc::clone(&store))
+        .with_codec(SealedCodec::new(JsonCodec::default(), &ring(1)));
+    let session = manager.start();
+    session.set("n", &1).unwrap();
+    session.save().await.unwrap();
+    let key = session.session_key().unwrap();
+    let place = manager.policy().keys().store_key(&key);
+    let now = Timestamp::from(SystemTime::UNIX_EPOCH);
+    let record = store.load(&place, now).await.unwrap().unwrap();
+    let mut change = Change::of(&record, record.payload.clone(), ExpiryChange::Keep);
+    change.owner = Some(Owner::from(1));
+    let saved = store.save(&place, &record.version, change, now).await;
+    assert!(matches!(saved, Ok(Saved::Stored(_))));
+    let opened = manager.load(&key).await.unwrap();
+    assert!(opened.is_none(), "an owner who was put there is believed");
+}

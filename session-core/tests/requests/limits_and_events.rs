@@ -1,7 +1,7 @@
 //! Limits at their edges and while others are at work, and what an operator is told of it.
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use session_core::conformance::{Call, FourMethodStore, Operation};
 use session_core::store::{Page, SessionStore, StoreError, Timestamp};
@@ -135,6 +135,20 @@ async fn end_11_a_cache_that_is_down_keeps_nobody_from_logging_in_at_the_limit()
     let newest = log_in(&site, 7).await;
     assert!(is_alive(&site, &newest).await);
     assert!(site.store.clear_faults(), "nothing was ended");
+}
+
+#[tokio::test]
+async fn end_10_what_ended_at_a_moment_is_in_no_list() {
+    let site = Site::new();
+    let before = log_in(&site, 7).await;
+    site.clock.advance(second());
+    let after = log_in(&site, 7).await;
+    let began = SystemTime::from(session_core::Clock::now(&site.clock));
+    let strict = site.with(Policy::new().with_not_before(began));
+    let session = strict.stored(&after).await.unwrap();
+    let listed = session.own_sessions().await.unwrap();
+    assert_eq!(listed.len(), 1, "a session is listed that opens nothing");
+    assert!(!is_alive(&strict, &before).await);
 }
 
 #[tokio::test]

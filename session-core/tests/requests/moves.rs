@@ -349,3 +349,83 @@ fn race_08_a_move_that_a_store_refuses_and_denies_ends_in_an_error() {
         session.save().await.expect_err("nothing was stored");
     });
 }
+
+#[tokio::test]
+async fn a_log_in_on_a_session_to_be_moved_whose_answer_is_lost_is_followed() {
+    let sealing = ring(1);
+    let old = Server::new(&ring(10), &sealing);
+    let key = old.visitor("a").await;
+    let both = old.with(&rings(11, &[10]), &sealing);
+    let log_in = both.request(&key);
+    let session = log_in.session().await;
+    session.log_in(7).unwrap();
+    both.store.lose_answer(Operation::Rotate);
+    session.save().await.unwrap_err();
+    let new = log_in.finish().await.expect_issued();
+    assert!(both.manager.load(&key).await.unwrap().is_none());
+    assert_eq!(both.reads(&new).await.as_deref(), Some("a"));
+    assert_eq!(both.records().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_in_on_a_session_that_has_ended_begins_a_fresh_one_also_while_there_are_older_keys() {
+    for moves in [false, true] {
+        let sealing = ring(1);
+        let (new, old) = (rings(11, &[10]), ring(10));
+        let server = Server::new(if moves { &old } else { &new }, &sealing);
+        let key = server.visitor("a").await;
+        let both = server.with(&new, &sealing);
+        let log_in = both.request(&key);
+        let session = log_in.session().await;
+        session.log_in(7).unwrap();
+        session.set("own", &1).unwrap();
+        assert_eq!(both.manager.end_all(&Owner::from(7)).await.unwrap(), 1);
+        let issued = log_in.finish().await.expect_issued();
+        let fresh = both.manager.load(&issued).await.unwrap().unwrap();
+        assert_eq!(fresh.get::<u32>("own").unwrap(), Some(1));
+        assert_eq!(
+            fresh.get::<String>("secret").unwrap(),
+            None,
+            "data of a session that was ended came back"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_while_its_move_is_under_way_ends() {
+    let sealing = ring(1);
+    let old = Server::new(&ring(10), &sealing);
+    let key = old.visitor("a").await;
+    let both = old.with(&rings(11, &[10]), &sealing);
+    let request = both.request(&key);
+    let session = request.session().await;
+    session.set("n", &1).unwrap();
+    let gate = both.store.hold_answer(Operation::Rotate);
+    let ending = async {
+        gate.reached().await;
+        session.log_out();
+        gate.release();
+    };
+    let (saved, ()) = tokio::join!(session.save(), ending);
+    saved.unwrap();
+    assert_eq!(request.finish().await.word(), "revoke");
+    assert_eq!(both.records().await.len(), 0, "it lives at its new place");
+}
+
+#[tokio::test]
+async fn a_renewal_that_moves_a_session_and_whose_answer_is_lost_loses_no_later_change() {
+    let sealing = ring(1);
+    let old = Server::new(&ring(10), &sealing);
+    let key = old.visitor("a").await;
+    let both = old.with(&rings(11, &[10]), &sealing);
+    both.clock.advance(7 * DAY);
+    let request = both.request(&key);
+    let session = request.session().await;
+    both.store.lose_answer(Operation::Rotate);
+    session.save().await.unwrap_err();
+    session.set("n", &1).unwrap();
+    assert_eq!(request.finish().await.word(), "accessed");
+    let stored = both.manager.load(&key).await.unwrap().unwrap();
+    assert_eq!(stored.get::<u32>("n").unwrap(), Some(1));
+    assert_eq!(both.records().await.len(), 1);
+}
