@@ -55,7 +55,7 @@ impl io::Write for Printed {
 }
 
 #[test]
-fn no_key_and_no_value_is_printed_whatever_a_request_meets() {
+fn leak_01_no_key_and_no_value_is_printed_whatever_a_request_meets() {
     let printed = Printed::default();
     let writer = printed.clone();
     let subscriber = tracing_subscriber::fmt()
