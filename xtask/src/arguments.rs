@@ -71,9 +71,10 @@ const BENCH: &str = "\
 Measures what a session costs a request: ours and its peers', in memory and with each store. Programs with lock files of their
 own are built for it, below the target folder; PostgreSQL and Redis are started.
 
-cargo xtask bench [--quick] [--memory] [--json FILE] [--from FILE] [--against FILE] [--report]
+cargo xtask bench [--quick] [--full] [--memory] [--json FILE] [--from FILE] [--against FILE] [--report]
 
   --quick           few batches, and instructions of ours alone: under two minutes, once everything is built
+  --full            also a million sessions in each store, and more than 10,000 files
   --memory          only sessions in memory, which need no servers
   --json FILE       write the results there (without it: bench-results/latest.json in the target folder)
   --from FILE       measure nothing, and take the results of an earlier run
@@ -127,6 +128,7 @@ pub(crate) struct Services {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bench {
     pub(crate) quick: bool,
+    pub(crate) full: bool,
     pub(crate) memory: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) from: Option<PathBuf>,
@@ -219,6 +221,7 @@ fn bench(parser: &mut lexopt::Parser) -> Result<Command, lexopt::Error> {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help(BENCH)),
             Long("quick") => options.quick = true,
+            Long("full") => options.full = true,
             Long("memory") => options.memory = true,
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("from") => options.from = Some(parser.value()?.into()),
@@ -292,9 +295,10 @@ mod tests {
             ("tidy", Command::Tidy),
             ("bench", Command::Bench(Bench::default())),
             (
-                "bench --quick --memory --json a --from b --against c --report",
+                "bench --quick --full --memory --json a --from b --against c --report",
                 Command::Bench(Bench {
                     quick: true,
+                    full: true,
                     memory: true,
                     json: Some("a".into()),
                     from: Some("b".into()),

@@ -46,12 +46,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Bench) -> Result<bool> {
 fn measure(workspace: &Workspace, options: &Bench) -> Result<Results> {
     let folder = workspace.target.join("bench-results");
     fs::create_dir_all(&folder)?;
-    let results = programs::measure(workspace, &folder, options)?;
     let path = options
         .json
         .clone()
         .unwrap_or_else(|| folder.join("latest.json"));
-    publish(&path, &format!("{:#}\n", results.to_json()))?;
+    let keep = |results: &Results| publish(&path, &format!("{:#}\n", results.to_json()));
+    let results = programs::measure(workspace, &folder, options, &keep)?;
     say(format_args!("written: {}", path.display()));
     Ok(results)
 }

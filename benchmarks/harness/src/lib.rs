@@ -11,7 +11,7 @@ use std::error::Error;
 
 pub use axum_app::{AxumApp, hello, runtime};
 pub use primitive::Primitive;
-pub use program::{Candidate, Place, run};
+pub use program::{Candidate, Place, report, run};
 pub use scenario::{
     CART, COUNT, EMAIL, Item, Library, NAME, Payload, SEEN, Scenario, TOKEN, cart, cookie_header,
     next_number,

@@ -59,7 +59,8 @@ pub fn run(candidates: &[Candidate]) -> Result<()> {
 }
 
 impl Place {
-    fn find() -> Result<Self> {
+    /// The servers of the variables, and a folder that is removed when this is dropped.
+    pub fn find() -> Result<Self> {
         let folder = env::temp_dir().join(format!("bench-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder)?;
@@ -267,7 +268,8 @@ fn line(store: &str, library: &dyn Library, payload: Payload, scenario: Scenario
     })
 }
 
-fn report(line: &Value) -> Result<()> {
+/// Prints a line of results.
+pub fn report(line: &Value) -> Result<()> {
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
 }

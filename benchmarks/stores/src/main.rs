@@ -1,5 +1,7 @@
 //! What a session costs a request whose session is kept outside this process: ours and its peers, each with its own stores,
 //! beside the least that a store's client does.
+//!
+//! It can be asked what all benchmark programs can, and `growth STORE COUNT`.
 
 #[path = "../../apps/actix.rs"]
 mod actix;
@@ -7,6 +9,7 @@ mod actix;
 mod axum_session_app;
 #[path = "../../apps/ours.rs"]
 mod ours;
+mod growth;
 mod primitives;
 
 use actix_session::storage::RedisSessionStore;
@@ -119,7 +122,11 @@ const CANDIDATES: &[Candidate] = &[
 ];
 
 fn main() -> Result<()> {
-    harness::run(CANDIDATES)
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.as_slice() {
+        [growth, store, count] if growth == "growth" => growth::run(store, count.parse()?),
+        _ => harness::run(CANDIDATES),
+    }
 }
 
 fn our_app(runtime: Runtime, store: impl Into<SessionManager>) -> Result<Box<dyn Library>> {

@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::plot::Bars;
 use super::publish;
 use super::results::{Results, Row};
-use super::tables::{self, OURS, PRIMITIVE, SCENARIOS, STORES};
+use super::tables::{self, PRIMITIVE, SCENARIOS};
 
 const FOLDER: &str = "docs/performance";
 
@@ -39,6 +39,8 @@ libraries take turns, batch by batch, so that whatever else the machine does mee
 - **Allocations** are those of the thread that answers.
 - **Nanoseconds** are the median of the batches' differences to the bare batch of the same round, with their quartiles.
 - **Round trips** are counted between program and server, by a proxy: a client's turn that follows the server's.
+  On PostgreSQL the last trip of each operation of ours, and of tower-sessions' and axum_session's, is the pool of sqlx: a
+  lone `Sync` when a connection is given back, after the answer.
 - The session has three names in 125 bytes, or beside them a cart of 505 items, 64 KiB. Its cookie stands between two others.
 - actix-session publishes no store in memory. Where the others keep sessions there, it is measured with its encrypted cookies,
   above actix-web's bare handler; a cookie does not hold 64 KiB.
@@ -48,7 +50,10 @@ libraries take turns, batch by batch, so that whatever else the machine does mee
   chance. 50 requests at once write a name each, or add one to a counter; one request reads the session, and writes after
   another has logged the user out, or in. With two nodes, half of the requests go to each, and what happens meanwhile
   happens on the other. Bold is what was lost without a word, or came back. actix-session is not among these servers.
-- PostgreSQL runs without `fsync`, and Redis writes nothing to disk.
+- **Growth** is measured at the stores themselves, 500 sessions out of all, one after the other. Bytes are those of the process,
+  of the blocks on disk, or what the server says; `--full` adds a million sessions.
+- PostgreSQL runs without `fsync`, and Redis writes nothing to disk. Files and SQLite sync as they do by default: ours with each
+  write, so that the disk is most of what a write costs.
 ";
 
 /// Writes page and plots.
@@ -123,7 +128,14 @@ fn plots(results: &Results) -> Vec<(&'static str, Bars<'static>)> {
                 |row| row.nanoseconds,
             ),
         ),
-        ("round-trips", trips(results)),
+        (
+            "round-trips-postgres",
+            trips(results, "postgres", "Round trips to PostgreSQL"),
+        ),
+        (
+            "round-trips-redis",
+            trips(results, "redis", "Round trips to Redis"),
+        ),
     ];
     plots.retain(|(_, bars)| !bars.series.is_empty());
     plots
@@ -149,37 +161,27 @@ fn in_memory(
     }
 }
 
-/// PostgreSQL and Redis, with each library that has a store there.
-fn trips(results: &Results) -> Bars<'static> {
-    let mut series = Vec::new();
-    for store in STORES {
-        for library in results.libraries(|key| key.store == store && key.library != PRIMITIVE) {
-            let numbers = SCENARIOS.map(|(scenario, _)| {
-                results
-                    .find(store, library, "small", scenario)
-                    .and_then(|row| row.round_trips)
-            });
-            let name = if library == OURS { OURS } else { library };
-            series.push((format!("{name}, {store}"), numbers.to_vec()));
-        }
-    }
-    series.retain(has_any);
+/// Each library that has a store there.
+fn trips(results: &Results, store: &str, title: &'static str) -> Bars<'static> {
+    let libraries = results.libraries(|key| key.store == store && key.library != PRIMITIVE);
+    let series = libraries.into_iter().map(|library| {
+        let numbers = SCENARIOS.map(|(scenario, _)| {
+            results
+                .find(store, library, "small", scenario)
+                .and_then(|row| row.round_trips)
+        });
+        (library.to_owned(), numbers.to_vec())
+    });
     Bars {
-        title: "Round trips to the store's server",
+        title,
         groups: groups(),
-        series,
+        series: series.filter(has_any).collect(),
     }
 }
 
 fn groups() -> Vec<String> {
     SCENARIOS
-        .map(|(scenario, name)| {
-            if scenario == name {
-                name.to_owned()
-            } else {
-                format!("{scenario} {name}")
-            }
-        })
+        .map(|(scenario, name)| tables::label(scenario, name))
         .to_vec()
 }
 

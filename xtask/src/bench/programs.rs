@@ -17,7 +17,7 @@ use crate::workspace::{Workspace, list, text};
 use super::callgrind;
 use super::correctness::Subject;
 use super::machine::Machine;
-use super::results::{BARE, Results};
+use super::results::{BARE, Growth, Results};
 use super::tables::{OURS, SCENARIOS};
 
 const IN_PROCESS: &str = "in-process";
@@ -59,6 +59,13 @@ const BATCHES_QUICK: usize = 5;
 const BATCHES: usize = 60;
 const STORE_BATCHES: usize = 20;
 
+/// Where growth is measured, and at how many sessions.
+const GROWING: [&str; 5] = ["memory", "file", "sqlite", "postgres", "redis"];
+const SIZES: [u64; 3] = [1000, 10_000, 100_000];
+const SIZE_FULL: u64 = 1_000_000;
+/// Each file is synced when it is made and when it is removed, which takes minutes for more.
+const FILES_MAX: u64 = 10_000;
+
 /// How long one call of a program may take.
 const TIME_MAX: Duration = Duration::from_secs(1800);
 
@@ -72,8 +79,14 @@ struct Programs<'a> {
     results: Results,
 }
 
-/// Runs them all, as far as `options` want it.
-pub(super) fn measure(workspace: &Workspace, folder: &Path, options: &Bench) -> Result<Results> {
+/// Runs them all, as far as `options` want it. `keep` is given what there is after each part, so that a server that fails
+/// takes nothing along.
+pub(super) fn measure(
+    workspace: &Workspace,
+    folder: &Path,
+    options: &Bench,
+    keep: &dyn Fn(&Results) -> Result<()>,
+) -> Result<Results> {
     let mut programs = Programs {
         workspace,
         folder,
@@ -84,12 +97,11 @@ pub(super) fn measure(workspace: &Workspace, folder: &Path, options: &Bench) -> 
         },
     };
     programs.in_memory(options)?;
+    keep(&programs.results)?;
     if !options.memory {
         programs.in_stores(options)?;
+        keep(&programs.results)?;
     }
-    let libraries = &mut programs.results.machine.libraries;
-    libraries.sort_unstable();
-    libraries.dedup();
     Ok(programs.results)
 }
 
@@ -132,6 +144,9 @@ impl Programs<'_> {
             };
             self.run(&program, &["trips"])?;
             self.run(&program, &["time", &batches.to_string()])?;
+            if libraries.contains(&OURS) {
+                self.grow(&program, options)?;
+            }
             for store in ["postgres", "redis"] {
                 for library in libraries {
                     for nodes in [1, 2] {
@@ -146,6 +161,26 @@ impl Programs<'_> {
     fn allocations(&mut self, name: &str) -> Result<()> {
         let program = self.build(name, &["--features", "allocations"])?;
         self.run(&program, &["allocations"])
+    }
+
+    /// Takes what operations cost among many sessions into the results.
+    fn grow(&mut self, program: &Path, options: &Bench) -> Result<()> {
+        if options.quick {
+            return Ok(());
+        }
+        let sizes = SIZES.iter().chain(options.full.then_some(&SIZE_FULL));
+        for size in sizes {
+            for store in GROWING {
+                if store == "file" && *size > FILES_MAX && !options.full {
+                    continue;
+                }
+                let mut command = Command::new(program);
+                command.args(["growth", store, &size.to_string()]);
+                let lines = self.lines(&command)?;
+                self.results.growth.extend(lines.iter().map(Growth::read));
+            }
+        }
+        Ok(())
     }
 
     /// Takes what becomes of sessions under load into the results.
@@ -275,6 +310,8 @@ impl Programs<'_> {
                 let version = text(package, "version");
                 let libraries = &mut self.results.machine.libraries;
                 libraries.push(format!("{package_name} {version}"));
+                libraries.sort_unstable();
+                libraries.dedup();
             }
         }
         Ok(target.join("release").join(name))

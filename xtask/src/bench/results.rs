@@ -16,6 +16,22 @@ pub(super) struct Results {
     pub(super) machine: Machine,
     pub(super) rows: Vec<Row>,
     pub(super) verdicts: Vec<Verdict>,
+    pub(super) growth: Vec<Growth>,
+}
+
+/// What our store's operations cost when it holds so many sessions of 125 bytes.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Growth {
+    pub(super) store: String,
+    pub(super) sessions: u64,
+    /// The median.
+    pub(super) load_nanoseconds: f64,
+    /// The median.
+    pub(super) save_nanoseconds: f64,
+    /// In memory or on disk, whichever the store uses.
+    pub(super) bytes_each: f64,
+    /// `None` where the store's server removes by itself what has expired.
+    pub(super) purged_each_second: Option<f64>,
 }
 
 /// What became of sessions under load.
@@ -66,6 +82,7 @@ impl Results {
             machine: Machine::from_json(&json["machine"]),
             rows: Vec::new(),
             verdicts: list(json, "correctness").map(Verdict::read).collect(),
+            growth: list(json, "growth").map(Growth::read).collect(),
         };
         for row in list(json, "requests") {
             results.add(row);
@@ -76,11 +93,13 @@ impl Results {
     pub(super) fn to_json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
         let verdicts: Vec<Value> = self.verdicts.iter().map(Verdict::to_json).collect();
+        let growth: Vec<Value> = self.growth.iter().map(Growth::to_json).collect();
         json!({
             "schema": SCHEMA,
             "machine": self.machine.to_json(),
             "requests": rows,
             "correctness": verdicts,
+            "growth": growth,
         })
     }
 
@@ -181,6 +200,39 @@ impl Verdict {
             "case": case,
             "verdict": text,
             "is_right": is_right,
+        })
+    }
+}
+
+impl Growth {
+    pub(super) fn read(json: &Value) -> Self {
+        let number = |name: &str| json[name].as_f64().unwrap_or_default();
+        Self {
+            store: text(json, "store").to_owned(),
+            sessions: json["sessions"].as_u64().unwrap_or_default(),
+            load_nanoseconds: number("load_nanoseconds"),
+            save_nanoseconds: number("save_nanoseconds"),
+            bytes_each: number("bytes_each"),
+            purged_each_second: json["purged_each_second"].as_f64(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let Self {
+            store,
+            sessions,
+            load_nanoseconds,
+            save_nanoseconds,
+            bytes_each,
+            purged_each_second,
+        } = self;
+        json!({
+            "store": store,
+            "sessions": sessions,
+            "load_nanoseconds": load_nanoseconds,
+            "save_nanoseconds": save_nanoseconds,
+            "bytes_each": bytes_each,
+            "purged_each_second": purged_each_second,
         })
     }
 }
@@ -292,6 +344,17 @@ mod tests {
                 is_right: true,
                 ..Verdict::default()
             }],
+            growth: vec![
+                Growth {
+                    sessions: 1000,
+                    load_nanoseconds: 2.5,
+                    ..Growth::default()
+                },
+                Growth {
+                    purged_each_second: Some(7.0),
+                    ..Growth::default()
+                },
+            ],
         };
         results.rows.push(Row {
             above: Some([1.0, 2.5, 4.0]),

@@ -1,6 +1,6 @@
 //! The numbers as tables: which there are, and what stands in them.
 
-use super::results::{BARE, Results, Row, Verdict};
+use super::results::{BARE, Growth, Results, Row, Verdict};
 
 /// Our library's name in the results.
 pub(super) const OURS: &str = "ours";
@@ -9,7 +9,7 @@ pub(super) const OURS: &str = "ours";
 pub(super) const PRIMITIVE: &str = "primitive";
 
 /// The stores outside the process.
-pub(super) const STORES: [&str; 4] = ["file", "sqlite", "postgres", "redis"];
+const STORES: [&str; 4] = ["file", "sqlite", "postgres", "redis"];
 
 /// The scenarios with a layer, and what they are called.
 pub(super) const SCENARIOS: [(&str, &str); 7] = [
@@ -21,6 +21,15 @@ pub(super) const SCENARIOS: [(&str, &str); 7] = [
     ("s6", "login"),
     ("logout", "logout"),
 ];
+
+/// What a reader calls a scenario.
+pub(super) fn label(scenario: &str, name: &str) -> String {
+    if scenario == name {
+        name.to_owned()
+    } else {
+        format!("{scenario} {name}")
+    }
+}
 
 /// What a small session in memory may cost: instructions and allocations above the bare handler, and the total time as a
 /// multiple of it.
@@ -86,6 +95,7 @@ pub(super) fn all(results: &Results) -> Vec<Table> {
         tables.push(store_times(results, payload, size));
     }
     tables.push(verdicts(results));
+    tables.push(growth(results));
     tables.retain(|table| !table.rows.is_empty());
     tables
 }
@@ -114,7 +124,7 @@ fn counted(
         if above.iter().all(Option::is_none) {
             continue;
         }
-        let mut row = vec![format!("{scenario} {name}")];
+        let mut row = vec![label(scenario, name)];
         row.extend(above.iter().map(|number| shown(*number)));
         let goal = TARGETS
             .iter()
@@ -141,7 +151,7 @@ fn times(results: &Results, payload: &str, size: &str) -> Table {
         &head,
     );
     for (scenario, name) in SCENARIOS {
-        let mut row = vec![format!("{scenario} {name}")];
+        let mut row = vec![label(scenario, name)];
         let mut has_any = false;
         for library in &libraries {
             let cell = find_in_memory(results, library, payload, scenario).and_then(|row| {
@@ -270,6 +280,43 @@ fn verdicts(results: &Results) -> Table {
             )
         }));
         table.push(row);
+    }
+    table
+}
+
+/// One row for each of our stores and each size.
+fn growth(results: &Results) -> Table {
+    let mut table = Table::new(
+        "Growth: our stores with many sessions of 125 bytes, without HTTP",
+        &[
+            "store",
+            "sessions",
+            "load, µs",
+            "save, µs",
+            "bytes each",
+            "removed each second, once expired",
+        ],
+    );
+    let mut rows: Vec<_> = results.growth.iter().collect();
+    rows.sort_by_key(|row| (row.store.clone(), row.sessions));
+    for Growth {
+        store,
+        sessions,
+        load_nanoseconds,
+        save_nanoseconds,
+        bytes_each,
+        purged_each_second,
+    } in rows
+    {
+        table.push([
+            store.clone(),
+            sessions.to_string(),
+            format!("{:.1}", load_nanoseconds / 1000.0),
+            format!("{:.1}", save_nanoseconds / 1000.0),
+            format!("{bytes_each:.0}"),
+            purged_each_second
+                .map_or_else(|| "by the server".to_owned(), |each| format!("{each:.0}")),
+        ]);
     }
     table
 }
