@@ -36,11 +36,13 @@ async fn rest_01_no_value_snapshot_or_log_of_the_server_tells_a_key_a_name_or_a_
     };
     let node = Server::Standalone.node().expect("it was there");
     let before = node.setting("slowlog-log-slower-than").await;
+    let length_before = node.setting("slowlog-max-len").await;
     node.set("slowlog-log-slower-than", "0").await;
     node.set("slowlog-max-len", "5000").await;
     let used = live_with_secrets(Arc::new(store)).await;
     let slow: redis::Value = node.ask(&["SLOWLOG", "GET", "5000"]).await;
     node.set("slowlog-log-slower-than", &before).await;
+    node.set("slowlog-max-len", &length_before).await;
     let canaries = used.unwrap();
     let clean = |place: &str, bytes: &[u8]| {
         assert_eq!(canaries.found_in(bytes), None, "in {place}");
@@ -51,7 +53,6 @@ async fn rest_01_no_value_snapshot_or_log_of_the_server_tells_a_key_a_name_or_a_
     clean("the slow log", &told);
 
     let folder = node.setting("dir").await;
-    let () = node.ask(&["CONFIG", "SET", "save", ""]).await;
     let name = node.setting("dbfilename").await;
     let () = node.ask(&["SAVE"]).await;
     let snapshot = fs::read(Path::new(&folder).join(name)).unwrap();

@@ -180,7 +180,10 @@ async fn rest_01_no_dump_of_mariadb_tells_a_key_a_name_or_a_value() {
         folder.join("ib_logfile0"),
     ] {
         let bytes = fs::read(&file).unwrap();
-        assert_clean(&canaries, &file.display().to_string(), &bytes);
+        // The log is long before it is used.
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        assert!(used > 100, "{} is not looked at", file.display());
+        assert_clean(&canaries, &file.display().to_string(), &bytes[..=used]);
     }
 }
 
