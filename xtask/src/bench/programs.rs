@@ -74,7 +74,7 @@ struct Programs<'a> {
     workspace: &'a Workspace,
     /// For what they print, and what callgrind writes.
     folder: &'a Path,
-    /// Where the servers are.
+    /// Where the servers are, and where programs may put files.
     variables: Vec<(&'static str, String)>,
     results: Results,
 }
@@ -87,10 +87,14 @@ pub(super) fn measure(
     options: &Bench,
     keep: &dyn Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
+    // Servers are killed, and so can't remove their folders.
+    let places = folder.join("places");
+    drop(fs::remove_dir_all(&places));
+    fs::create_dir_all(&places)?;
     let mut programs = Programs {
         workspace,
         folder,
-        variables: Vec::new(),
+        variables: vec![("TMPDIR", places.display().to_string())],
         results: Results {
             machine: Machine::here(workspace),
             ..Results::default()
@@ -102,6 +106,7 @@ pub(super) fn measure(
         programs.in_stores(options)?;
         keep(&programs.results)?;
     }
+    fs::remove_dir_all(places)?;
     Ok(programs.results)
 }
 
