@@ -991,3 +991,37 @@ async fn rest_06_a_payload_that_a_store_keeps_decoded_is_bound_to_its_record_all
     let opened = manager.load(&key).await.unwrap();
     assert!(opened.is_none(), "an owner who was put there is believed");
 }
+
+#[test]
+fn in_13_data_01_no_payload_makes_a_codec_panic_or_believe_what_it_has_not_sealed() {
+    let target = crate::codec_target::Target::new();
+    let executions: u32 = match std::env::var("SESSION_TEST_FULL") {
+        Ok(full) if full == "1" => 1_000_000,
+        _ => 20_000,
+    };
+    let seeds: [&[u8]; 3] = [
+        b"\x00{\"a\":1,\"b\":[true,null,{\"c\":\"\\u00e9\"}],\"_session_expiry\":300}",
+        b"\x01\xf5SC\x01abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+        b"\x02\x10abcdefgh",
+    ];
+    // Numbers that look random and are the same every time.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for _ in 0..executions {
+        let mut input = seeds[next(3)].to_vec();
+        for _ in 0..=next(3) {
+            let at = 1 + next(input.len() - 1);
+            match next(3) {
+                0 => input[at] = u8::try_from(next(256)).unwrap(),
+                1 if input.len() > 2 => drop(input.remove(at)),
+                _ => input.insert(at, u8::try_from(next(256)).unwrap()),
+            }
+        }
+        target.codecs(&input);
+    }
+}

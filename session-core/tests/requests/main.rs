@@ -4,6 +4,9 @@
 #[cfg(feature = "sealed")]
 #[cfg(test)]
 mod at_rest;
+#[cfg(feature = "sealed")]
+#[cfg(test)]
+mod codec_target;
 #[cfg(test)]
 mod expiry_laws;
 #[cfg(test)]
