@@ -52,21 +52,27 @@ impl SessionKey {
     ///
     /// [`SessionError::Randomness`] when the operating system has no randomness to give.
     pub fn generate() -> Result<Self, SessionError> {
-        // 252 is the largest multiple of 36 that a byte can reach: values above it are drawn again.
-        const UNBIASED_BELOW: u8 = 252;
+        // A number of 64 bits gives eleven characters. The last of all such numbers would make some characters likelier than
+        // others, and are drawn again.
+        const CHARACTERS: usize = 11;
+        const WAYS: u64 = 36_u64.pow(11);
+        const UNBIASED_BELOW: u64 = u64::MAX / WAYS * WAYS;
         let mut key = Box::new(Zeroizing::new([0; Self::LEN]));
-        let mut random = Zeroizing::new([0; Self::LEN + 8]);
-        let mut slots = key.iter_mut();
-        let mut slot = slots.next();
-        while slot.is_some() {
+        let mut random = Zeroizing::new([0; 4 * 8]);
+        let mut places = key.chunks_mut(CHARACTERS);
+        let mut place = places.next();
+        while place.is_some() {
             crate::random::fill(random.as_mut_slice()).map_err(SessionError::randomness)?;
-            for byte in random.iter().filter(|byte| **byte < UNBIASED_BELOW) {
-                let Some(place) = slot else { break };
-                *place = Self::ALPHABET
-                    .get(usize::from(byte % 36))
-                    .copied()
-                    .unwrap_or(b'a');
-                slot = slots.next();
+            let (numbers, _) = random.as_chunks();
+            let drawn = numbers.iter().map(|bytes| u64::from_ne_bytes(*bytes));
+            for mut number in drawn.filter(|number| *number < UNBIASED_BELOW) {
+                let Some(characters) = place else { break };
+                for character in characters {
+                    let digit = usize::try_from(number % 36).unwrap_or_default();
+                    *character = Self::ALPHABET.get(digit).copied().unwrap_or(b'a');
+                    number /= 36;
+                }
+                place = places.next();
             }
         }
         Ok(Self(key))
