@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -37,8 +38,8 @@ pub use keyed::DigestKeys;
 /// ```compile_fail
 /// println!("{}", session_core::SessionKey::generate().unwrap()); // nor a `Display`
 /// ```
-// In a box, since what is moved leaves a copy behind, which nobody wipes.
-pub struct SessionKey(Box<Zeroizing<[u8; Self::LEN]>>);
+// Behind a pointer, since what is moved leaves a copy behind, which nobody wipes. Shared by those who need the same one.
+pub struct SessionKey(Arc<Zeroizing<[u8; Self::LEN]>>);
 
 impl SessionKey {
     /// How many characters a key has, as in Django.
@@ -57,9 +58,9 @@ impl SessionKey {
         const CHARACTERS: usize = 11;
         const WAYS: u64 = 36_u64.pow(11);
         const UNBIASED_BELOW: u64 = u64::MAX / WAYS * WAYS;
-        let mut key = Box::new(Zeroizing::new([0; Self::LEN]));
+        let mut key = Arc::new(Zeroizing::new([0; Self::LEN]));
         let mut random = Zeroizing::new([0; 4 * 8]);
-        let mut places = key.chunks_mut(CHARACTERS);
+        let mut places = Arc::make_mut(&mut key).chunks_mut(CHARACTERS);
         let mut place = places.next();
         while place.is_some() {
             crate::random::fill(random.as_mut_slice()).map_err(SessionError::randomness)?;
@@ -87,7 +88,7 @@ impl SessionKey {
         let is_key = bytes
             .iter()
             .fold(true, |is_key, byte| is_key & is_key_character(byte));
-        is_key.then(|| Self(Box::new(Zeroizing::new(bytes))))
+        is_key.then(|| Self(Arc::new(Zeroizing::new(bytes))))
     }
 
     /// The key's text, for the one who hands it to the client. Never log it.
@@ -97,7 +98,7 @@ impl SessionKey {
     }
 
     pub(crate) fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        Self(Arc::clone(&self.0))
     }
 
     /// Whether a client sent the same key twice. Both are the client's own: there is no secret to leak by timing.
