@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -83,12 +84,18 @@ impl SessionKey {
     /// reaches a store.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let bytes: [u8; Self::LEN] = value.try_into().ok()?;
+        let value: &[u8; Self::LEN] = value.try_into().ok()?;
         // Without a way out at the first wrong character, which would keep the compiler from looking at many at once.
-        let is_key = bytes
+        let is_key = value
             .iter()
             .fold(true, |is_key, byte| is_key & is_key_character(byte));
-        is_key.then(|| Self(Arc::new(Zeroizing::new(bytes))))
+        if !is_key {
+            return None;
+        }
+        // Written where it stays: an array that is moved there leaves a copy on the stack.
+        let mut key = Arc::new(Zeroizing::new([0; Self::LEN]));
+        Arc::get_mut(&mut key)?.copy_from_slice(value);
+        Some(Self(key))
     }
 
     /// The key's text, for the one who hands it to the client. Never log it.
@@ -187,7 +194,14 @@ impl KeyPolicy {
     #[must_use]
     pub fn store_key(&self, key: &SessionKey) -> StoreKey {
         match self {
-            Self::Hashed => StoreKey::from_digest(&Sha256::digest(key.0.as_slice())),
+            Self::Hashed => {
+                // Where it is, and wiped there: what is moved, as by `digest`, leaves a copy of the key behind.
+                let mut hasher = Sha256::new();
+                hasher.update(key.0.as_slice());
+                let mut digest = Output::<Sha256>::default();
+                hasher.finalize_into_reset(&mut digest);
+                StoreKey::from_digest(&digest)
+            }
             #[cfg(feature = "sealed")]
             Self::Keyed(keys) => keys.current(key),
             Self::UnhashedSharedWithDjango => {

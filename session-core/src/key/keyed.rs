@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{HmacReset, KeyInit, Mac};
 use sha2::Sha256;
+use sha2::digest::{FixedOutputReset, Output};
 
 use super::{SessionKey, StoreKey};
 use crate::key_ring::KeyRing;
@@ -21,7 +22,7 @@ pub struct DigestKeys {
     older: Arc<[Keyed]>,
 }
 
-type Keyed = Hmac<Sha256>;
+type Keyed = HmacReset<Sha256>;
 
 impl DigestKeys {
     /// The secrets for hashing keys that are derived from those of `ring`.
@@ -50,7 +51,10 @@ impl DigestKeys {
 fn digest(keyed: &Keyed, key: &SessionKey) -> StoreKey {
     let mut mac = keyed.clone();
     mac.update(key.0.as_slice());
-    StoreKey::from_digest(&mac.finalize().into_bytes())
+    // Where it is, and wiped there: `finalize` takes it by value, and what is moved leaves a copy of the key behind.
+    let mut digest = Output::<Sha256>::default();
+    mac.finalize_into_reset(&mut digest);
+    StoreKey::from_digest(&digest)
 }
 
 impl fmt::Debug for DigestKeys {
