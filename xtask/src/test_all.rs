@@ -41,8 +41,8 @@ pub(crate) fn run(workspace: &Workspace, options: &TestAll) -> Result<bool> {
     };
     run.formatting();
     run.tidy();
-    run.builds();
-    run.lints();
+    run.libraries();
+    run.all_targets();
     run.docs();
     run.tests();
     run.outside_crate();
@@ -93,29 +93,37 @@ impl Run<'_> {
     }
 
     /// Each library as its users build it: alone, and without what the tests' dependencies switch on.
-    fn builds(&mut self) {
+    fn libraries(&mut self) {
         for package in self.packages.clone() {
             if !package.is_library {
                 continue;
             }
             for set in package.feature_sets() {
-                let command = self.on(package, "check", &set);
-                let name = format!("check: {} ({})", package.name, set.label);
-                self.checks.run(&name, &command, Counting::TheCommand);
+                self.lint("library", package, &set, &[]);
             }
         }
     }
 
-    fn lints(&mut self) {
+    /// Each package with its tests and programs, which a full run also does for each feature alone.
+    fn all_targets(&mut self) {
         for package in self.packages.clone() {
-            for set in package.feature_sets() {
-                // Without --no-deps a warning in one crate would fail all that use it.
-                let mut command = self.on(package, "clippy", &set);
-                command.args(["--all-targets", "--no-deps", "--", "--deny=warnings"]);
-                let name = format!("clippy: {} ({})", package.name, set.label);
-                self.checks.run(&name, &command, Counting::TheCommand);
+            let mut sets = package.feature_sets();
+            if !self.options.full {
+                sets.drain(..sets.len().saturating_sub(1));
+            }
+            for set in sets {
+                self.lint("all targets", package, &set, &["--all-targets"]);
             }
         }
+    }
+
+    fn lint(&mut self, what: &str, package: &Package, set: &FeatureSet, targets: &[&str]) {
+        let mut command = self.on(package, "clippy", set);
+        // Without --no-deps a warning in one crate would fail all that use it.
+        command.args(targets);
+        command.args(["--no-deps", "--", "--deny=warnings"]);
+        let name = format!("clippy: {}, {what} ({})", package.name, set.label);
+        self.checks.run(&name, &command, Counting::TheCommand);
     }
 
     fn docs(&mut self) {
@@ -131,8 +139,8 @@ impl Run<'_> {
         self.checks.run("docs", &command, Counting::TheCommand);
     }
 
-    /// With the fewest features and with all: what a single feature brings is compiled by the lints, tests included, and a full
-    /// run tests it as well.
+    /// With the fewest features and with all: what a single feature brings is compiled by the lints, and a full run tests it
+    /// as well.
     fn tests(&mut self) {
         for package in self.packages.clone() {
             let mut sets = package.feature_sets();
