@@ -40,6 +40,12 @@ pub(crate) struct Exchange {
     is_asked: bool,
 }
 
+/// Whether another response comes after this one, which is then not seen here. It carries no cookie, and so nothing may be
+/// stored that needs one. After 101 the connection is no longer HTTP's, and its headers are the last.
+pub(crate) fn is_early(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// What is sent in place of the handler's response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -60,12 +66,17 @@ impl Exchange {
         let is_in_the_clear = setup.is_in_the_clear(request.uri(), request.headers());
         let carried = Carried::new(setup, request);
         request.extensions_mut().insert(carried.clone());
-        Some(Self {
+        Some(Self::of(carried, is_safe, is_in_the_clear))
+    }
+
+    /// For a request that is not `http`'s: its adapter has put `carried` where the handler finds it.
+    pub(crate) fn of(carried: Carried, is_safe: bool, is_in_the_clear: bool) -> Self {
+        Self {
             carried,
             is_safe,
             is_in_the_clear,
             is_asked: false,
-        })
+        }
     }
 
     /// Stores what the request did, now that its status is known.

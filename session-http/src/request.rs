@@ -32,14 +32,12 @@ pub(crate) struct CarriedSession {
 
 /// A request extension: whatever layers the request has still to pass, it is no sign of life from its visitor.
 #[derive(Debug, Clone, Copy)]
-struct NoActivity;
+pub(crate) struct NoActivity;
 
 /// Notes that a request is no sign of life from its visitor, for the layers that it has passed and for those to come.
 pub(crate) fn ignore_activity(extensions: &mut Extensions) {
-    let mut layer = extensions.get::<Carried>();
-    while let Some(Carried(carried)) = layer {
+    if let Some(carried) = extensions.get::<Carried>() {
         carried.ignore_activity();
-        layer = carried.outer.as_ref();
     }
     extensions.insert(NoActivity);
 }
@@ -48,7 +46,16 @@ impl Carried {
     pub(crate) fn new<B>(setup: &Arc<Setup>, request: &mut Request<B>) -> Self {
         let outer = request.extensions().get::<Self>().cloned();
         let is_no_activity = request.extensions().get::<NoActivity>().is_some();
-        let headers = request.headers_mut();
+        Self::of_headers(setup, request.headers_mut(), outer, is_no_activity)
+    }
+
+    /// For a request that is not `http`'s. `outer` is what the layer around this one has put into it.
+    pub(crate) fn of_headers(
+        setup: &Arc<Setup>,
+        headers: &mut HeaderMap,
+        outer: Option<Self>,
+        is_no_activity: bool,
+    ) -> Self {
         Self(Arc::new(CarriedSession {
             setup: Arc::clone(setup),
             cookies: Cookies::of(headers),
@@ -62,6 +69,15 @@ impl Carried {
     /// What the innermost layer has put into the request.
     pub(crate) fn of(extensions: &Extensions) -> Result<&Self, Error> {
         extensions.get().ok_or(Error::MissingLayer)
+    }
+
+    /// Tells this layer and those around it that nobody is there.
+    pub(crate) fn ignore_activity(&self) {
+        let mut layer = Some(self);
+        while let Some(Self(carried)) = layer {
+            carried.ignore_activity();
+            layer = carried.outer.as_ref();
+        }
     }
 
     /// Whether a layer with this cookie has seen the request.

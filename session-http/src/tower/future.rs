@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Response, StatusCode};
+use http::Response;
 use pin_project_lite::pin_project;
 use session_core::adapter::Outcome;
 
-use crate::exchange::{Commit, Committed, Exchange, PendingCommit, Refusal};
+use crate::exchange::{Commit, Committed, Exchange, PendingCommit, Refusal, is_early};
 
 pin_project! {
     /// The response of a [`SessionService`](crate::tower::SessionService). Nothing is boxed unless there is something to
@@ -89,12 +89,6 @@ where
             None => response,
         }))
     }
-}
-
-/// Whether another response comes after this one, which is then not seen here. It carries no cookie, and so nothing may be
-/// stored that needs one. After 101 the connection is no longer HTTP's, and its headers are the last.
-fn is_early(status: StatusCode) -> bool {
-    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn finish<B: Default + 'static>(
