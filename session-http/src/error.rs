@@ -82,7 +82,7 @@ impl Error {
 }
 
 /// The fixed text that a client gets.
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "actix-web", feature = "axum"))]
 pub(crate) fn client_text(status: StatusCode) -> &'static str {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::cookie;
 
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Adds `Cookie` to `Vary`. What is there keeps its order; `*` says it already and stays alone.
 pub(crate) fn vary_by_cookie(headers: &mut HeaderMap) {

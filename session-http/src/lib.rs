@@ -10,6 +10,8 @@ mod request;
 mod exchange;
 mod session;
 pub mod tower;
+#[cfg(feature = "actix-web")]
+pub mod actix;
 #[cfg(feature = "axum")]
 mod axum;
 #[cfg(feature = "django")]
@@ -20,6 +22,8 @@ pub mod browser;
 mod must_not_build;
 #[cfg(all(feature = "axum", any(doc, doctest)))]
 pub mod recipes;
+#[cfg(all(feature = "actix-web", any(doc, doctest)))]
+pub mod frameworks;
 
 /// The page for teams that move from Django, whose code is tested.
 #[cfg(all(doctest, unix, feature = "axum", feature = "django"))]

@@ -63,6 +63,12 @@ impl Deref for Session {
 pub struct LazySession(Carried);
 
 impl LazySession {
+    /// The session that a request carries.
+    #[cfg(feature = "actix-web")]
+    pub(crate) fn of(carried: &Carried) -> Self {
+        Self(carried.clone())
+    }
+
     /// The session of a request with these extensions, for services that are not axum handlers.
     ///
     /// ```

@@ -32,9 +32,14 @@ impl Setup {
         }
     }
 
+    /// Whether it is still worth a look how a request came.
+    pub(crate) fn asks_how_requests_come(&self) -> bool {
+        self.cookie.is_secure() && !self.transport_is_known.load(Ordering::Relaxed)
+    }
+
     /// Whether a browser seems to be about to refuse a `Secure` cookie. Costs nothing once one request came over HTTPS.
     pub(crate) fn is_in_the_clear(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        if !self.cookie.is_secure() || self.transport_is_known.load(Ordering::Relaxed) {
+        if !self.asks_how_requests_come() {
             return false;
         }
         match headers::transport(uri, headers) {

@@ -85,6 +85,12 @@ impl SessionLayer {
         self.with(|setup| setup.cookie = setup.cookie.clone().into_insecure())
     }
 
+    /// What all requests that pass this layer and its clones have in common.
+    #[cfg(feature = "actix-web")]
+    pub(crate) fn setup(&self) -> &Arc<Setup> {
+        &self.0
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Setup)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self

@@ -1,0 +1,112 @@
+//! Carries the few headers that sessions are about from one `http` crate to the other, and back.
+//!
+//! actix-web 4 stands on `http` 0.2, everything else here on `http` 1. Neither gives away the bytes behind its values, so
+//! that each value has to be copied; and so only those are that somebody looks at.
+
+use actix_web::http::header::{self as theirs, HeaderMap as TheirHeaders, HeaderName};
+use actix_web::http::{StatusCode as TheirStatus, Uri as TheirUri};
+use http::header as ours;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+
+use crate::headers::X_FORWARDED_PROTO;
+
+type Names = (HeaderName, ours::HeaderName);
+
+/// What a response's cookie and caches depend on.
+const OF_RESPONSES: [Names; 3] = [
+    (theirs::VARY, ours::VARY),
+    (theirs::CACHE_CONTROL, ours::CACHE_CONTROL),
+    (theirs::SET_COOKIE, ours::SET_COOKIE),
+];
+/// What a request says of how it came.
+const OF_TRANSPORT: [Names; 3] = [
+    (theirs::HOST, ours::HOST),
+    (theirs::FORWARDED, ours::FORWARDED),
+    (theirs::X_FORWARDED_PROTO, X_FORWARDED_PROTO),
+];
+
+/// A copy of a request's cookies. The request's own are marked as sensitive, so that its `Debug` does not show them.
+pub(super) fn cookies(headers: &mut TheirHeaders) -> HeaderMap {
+    let mut copy = HeaderMap::new();
+    if !headers.contains_key(theirs::COOKIE) {
+        return copy;
+    }
+    for mut cookie in headers.remove(theirs::COOKIE) {
+        if let Ok(value) = HeaderValue::from_bytes(cookie.as_bytes()) {
+            copy.append(ours::COOKIE, value);
+        }
+        cookie.set_sensitive(true);
+        headers.append(theirs::COOKIE, cookie);
+    }
+    copy
+}
+
+/// A copy of what a request says of how it came.
+pub(super) fn transport(headers: &TheirHeaders) -> HeaderMap {
+    copied(headers, &OF_TRANSPORT)
+}
+
+/// What a request's target says of how it came.
+pub(super) fn origin(uri: &TheirUri, is_secure: bool) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let authority = authority.and_then(|authority| authority.parse::<Authority>().ok());
+    if is_secure || authority.is_some() {
+        let is_https = is_secure || uri.scheme_str() == Some("https");
+        parts.scheme = Some(if is_https {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        });
+        parts.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
+    }
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// A copy of a response's headers, as far as sessions are concerned with them.
+pub(super) fn of_response(headers: &TheirHeaders) -> HeaderMap {
+    copied(headers, &OF_RESPONSES)
+}
+
+/// Makes a response's headers say what their copy says by now.
+pub(super) fn put_back(copy: &HeaderMap, headers: &mut TheirHeaders) {
+    for (their_name, our_name) in OF_RESPONSES {
+        let lines = copy.get_all(our_name);
+        let before = headers.get_all(&their_name);
+        if before
+            .map(theirs::HeaderValue::as_bytes)
+            .eq(lines.iter().map(HeaderValue::as_bytes))
+        {
+            continue;
+        }
+        headers.remove(&their_name);
+        for line in lines {
+            // The same bytes make a value in both crates.
+            if let Ok(mut value) = theirs::HeaderValue::from_bytes(line.as_bytes()) {
+                value.set_sensitive(line.is_sensitive());
+                headers.append(their_name.clone(), value);
+            }
+        }
+    }
+}
+
+/// The same status.
+pub(super) fn status(status: StatusCode) -> TheirStatus {
+    // Both crates take three digits, so that this is what was said.
+    TheirStatus::from_u16(status.as_u16()).unwrap_or(TheirStatus::INTERNAL_SERVER_ERROR)
+}
+
+fn copied(headers: &TheirHeaders, names: &[Names]) -> HeaderMap {
+    let mut copy = HeaderMap::new();
+    for (their_name, our_name) in names {
+        for line in headers.get_all(their_name) {
+            if let Ok(mut value) = HeaderValue::from_bytes(line.as_bytes()) {
+                value.set_sensitive(line.is_sensitive());
+                copy.append(our_name.clone(), value);
+            }
+        }
+    }
+    copy
+}
