@@ -160,6 +160,15 @@ impl ChangeLog {
         self.next_id += 1;
     }
 
+    /// Takes over what `other` has pending, and says under which names.
+    pub(crate) fn append(&mut self, other: &mut Self) -> EntryIds {
+        let first = self.next_id;
+        for (_, entry) in other.entries.drain(..) {
+            self.push(entry);
+        }
+        EntryIds::These((first..self.next_id).collect())
+    }
+
     pub(crate) fn clear(&mut self) {
         self.discarded.append(&mut self.entries);
     }

@@ -613,8 +613,19 @@ impl Shared {
 
     /// Reads the record anew and keeps what is pending.
     pub(crate) async fn reload(&self) -> Result<(), SessionError> {
+        self.reload_unless(|| false).await
+    }
+
+    /// The same, unless there turns out to be no need once it is this call's turn.
+    pub(crate) async fn reload_unless(
+        &self,
+        is_needless: impl FnOnce() -> bool + Send,
+    ) -> Result<(), SessionError> {
         let mut deadline = Deadline::new(self.policy().limits());
         let _turn = self.take_turn(&mut deadline).await?;
+        if is_needless() {
+            return Ok(());
+        }
         self.settle_doubt(&mut deadline).await?;
         let attempt = self.attempt(Selection::All);
         self.rebase(&attempt, &mut deadline).await?;

@@ -100,7 +100,7 @@ pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
 pub(crate) fn changes_lost() {
     tracing::warn!(
         event = "session_changes_lost",
-        "a session was changed when its response was ready or had begun, and the change was not stored; `save` stores it"
+        "a session was changed where no response will store it, and the change is lost; `save` stores it"
     );
 }
 

@@ -59,4 +59,4 @@ pub use own_sessions::SessionInfo;
 pub use owner::Owner;
 pub use policy::{Activity, Limits, Policy, Reissue, Renewal};
 pub use reseal::Resealed;
-pub use session::SessionBase;
+pub use session::{DetachedSession, SessionBase};

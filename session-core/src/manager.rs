@@ -152,6 +152,7 @@ impl SessionManager {
     pub fn start(&self) -> SessionBase {
         let state = State {
             phase: Phase::Loaded,
+            is_late: true,
             ..State::default()
         };
         SessionBase(Arc::new(Shared::new(self.clone(), state)))
@@ -177,6 +178,7 @@ impl SessionManager {
             phase: Phase::Loaded,
             held: Some(held),
             view,
+            is_late: true,
             ..State::default()
         };
         Ok(Some(SessionBase(Arc::new(Shared::new(

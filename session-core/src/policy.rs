@@ -35,6 +35,9 @@ pub(crate) const OWN_SESSIONS_MAX: usize = 1000;
 pub(crate) const LIMIT_TRIES_MAX: usize = 4;
 /// How often the default body of `touch` tries anew when writers are faster.
 pub(crate) const TOUCH_TRIES_MAX: usize = 64;
+/// How old the answer may be that a session still lives, for what outlives its request. A thousand open sockets then cost some
+/// 33 look-ups a second.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// How often an application's closure runs anew because the session changed while it ran. Only one that changes the session
 /// itself gets there.
 pub(crate) const CLOSURE_TRIES_MAX: usize = 16;

@@ -1,8 +1,10 @@
 //! The session as an application sees it: Django's API, in Rust.
 
+mod detached;
 mod lifetime;
 mod values;
 
+pub use detached::DetachedSession;
 #[cfg(feature = "django")]
 pub(crate) use lifetime::Before;
 

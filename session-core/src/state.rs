@@ -50,7 +50,8 @@ pub(crate) struct State {
     pub(crate) accessed: bool,
     pub(crate) modified: bool,
     pub(crate) headers_sent: bool,
-    /// Whether something was changed after the request's commit, or too late for it, which only a `save` of its own stores.
+    /// Whether something was changed after the request's commit, or too late for it, or where there is no request: only a
+    /// `save` of its own stores it.
     pub(crate) is_late: bool,
     pub(crate) activity: Activity,
     pub(crate) in_doubt: Option<Doubt>,

@@ -8,6 +8,8 @@ mod at_rest;
 #[cfg(test)]
 mod codec_target;
 #[cfg(test)]
+mod detached;
+#[cfg(test)]
 mod expiry_laws;
 #[cfg(test)]
 mod interleavings;

@@ -148,6 +148,18 @@ pub(crate) fn must_end<F: Future<Output = ()>>(body: impl FnOnce() -> F + Send +
         .expect("it failed, or never ended");
 }
 
+/// Polls once; `None` if it is not ready.
+pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut *future).poll(context);
+        std::task::Poll::Ready(match polled {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// Lets a test hear every event of its own thread. While there is one listener in the process, `tracing` asks the thread that
 /// meets an event first, which may be another test's, whether anybody listens, and keeps the answer for all.
 pub(crate) fn keep_events_on() {
