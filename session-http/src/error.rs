@@ -33,6 +33,13 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         advice: &'static str,
     },
+    /// The header that is to carry a session's key can't.
+    #[error("the header for the session's key is not configured correctly: {advice}")]
+    #[non_exhaustive]
+    InvalidHeader {
+        /// What is wrong, and what to do about it.
+        advice: &'static str,
+    },
 }
 
 impl Error {
@@ -61,9 +68,10 @@ impl Error {
             Self::Session(SessionError::Interrupted) => StatusCode::CONFLICT,
             Self::Session(SessionError::InvalidHandle) => StatusCode::BAD_REQUEST,
             Self::Session(SessionError::NoOwner) => StatusCode::FORBIDDEN,
-            Self::Session(_) | Self::MissingLayer | Self::InvalidCookie { .. } => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Session(_)
+            | Self::MissingLayer
+            | Self::InvalidCookie { .. }
+            | Self::InvalidHeader { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

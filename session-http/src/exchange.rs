@@ -4,13 +4,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(feature = "actix-web")]
+use http::HeaderName;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use session_core::adapter::{Completion, Outcome};
 use session_core::store::StoreError;
 use session_core::{Renewal, SessionError};
 
 use crate::config::Interruption;
-use crate::cookie;
 use crate::error::{Chain, Error};
 use crate::headers;
 use crate::request::Carried;
@@ -59,7 +60,7 @@ impl Exchange {
     /// layer around this one has done so under the same name.
     pub(crate) fn begin<B>(setup: &Arc<Setup>, request: &mut Request<B>) -> Option<Self> {
         let outer = request.extensions().get::<Carried>();
-        if outer.is_some_and(|outer| outer.serves(setup.cookie.name())) {
+        if outer.is_some_and(|outer| outer.serves(&setup.carrier)) {
             return None;
         }
         let is_safe = request.method().is_safe();
@@ -77,6 +78,12 @@ impl Exchange {
             is_in_the_clear,
             is_asked: false,
         }
+    }
+
+    /// The response's header that tells of a key, unless it is the cookie's.
+    #[cfg(feature = "actix-web")]
+    pub(crate) fn response_header(&self) -> Option<HeaderName> {
+        self.carried.0.setup().carrier.response_header()
     }
 
     /// Stores what the request did, now that its status is known.
@@ -98,7 +105,7 @@ impl Exchange {
             }
             None => {
                 let policy = carried.setup().manager.policy();
-                if policy.renewal() != Renewal::EveryRequest || !carried.has_cookies() {
+                if policy.renewal() != Renewal::EveryRequest || !carried.may_have_key() {
                     return Commit::Done(Outcome::Untouched);
                 }
                 carried.new_slot()
@@ -120,17 +127,17 @@ impl Exchange {
                 if self.is_in_the_clear {
                     setup.warn_of_plain_http();
                 }
-                let cookie = cookie::issue(&setup.cookie, value.expose_secret(), max_age);
-                cookie
-                    .map(|cookie| hand_out(setup, cookie, headers))
+                let issued = setup.carrier.issue(value.expose_secret(), max_age);
+                issued
+                    .map(|issued| hand_out(setup, issued, headers))
                     .map_err(|error| Box::new(Refusal::of(error)))
             }
             Ok(Outcome::Revoke) => {
-                hand_out(setup, cookie::removal(&setup.cookie), headers);
+                hand_out(setup, setup.carrier.removal(), headers);
                 Ok(())
             }
             Ok(_) => {
-                mark_as_used(headers);
+                mark_as_used(setup, headers);
                 Ok(())
             }
             Err(error) if !self.is_asked => {
@@ -144,7 +151,7 @@ impl Exchange {
                 tracing::debug!(
                     "a session ended under a request with a safe method, whose changes are dropped"
                 );
-                mark_as_used(headers);
+                mark_as_used(setup, headers);
                 Ok(())
             }
             Err(error) => Err(Box::new(self.refuse(error))),
@@ -161,7 +168,7 @@ impl Exchange {
             refusal.status = StatusCode::BAD_REQUEST;
         }
         if is_deleted {
-            hand_out(setup, cookie::removal(&setup.cookie), &mut refusal.headers);
+            hand_out(setup, setup.carrier.removal(), &mut refusal.headers);
         }
         refusal
     }
@@ -185,22 +192,32 @@ impl Refusal {
     }
 }
 
-/// A response that tells the client what to send from now on.
-fn hand_out(setup: &Setup, cookie: HeaderValue, headers: &mut HeaderMap) {
-    let name = setup.cookie.name();
-    if headers::set_cookie(headers, name, cookie) {
-        tracing::warn!(
-            cookie = name,
-            "a handler set a cookie of the session's name, which was removed: give it another name"
-        );
+/// Makes of a response one that tells the client what to send from now on.
+fn hand_out(setup: &Setup, issued: HeaderValue, headers: &mut HeaderMap) {
+    let name = setup.carrier.name();
+    if let Some(header) = setup.carrier.response_header() {
+        if headers.insert(header, issued).is_some() {
+            tracing::warn!(
+                header = name,
+                "a handler set the header that tells of the session's key, which was replaced: give it another name"
+            );
+        }
+        headers::forbid_storing(headers);
+    } else {
+        if headers::set_cookie(headers, name, issued) {
+            tracing::warn!(
+                cookie = name,
+                "a handler set a cookie of the session's name, which was removed: give it another name"
+            );
+        }
+        headers::make_private(headers);
     }
-    headers::vary_by_cookie(headers);
-    headers::make_private(headers);
+    headers::vary_by(headers, setup.carrier.varies_by());
 }
 
 /// A response that depends on what the client sent.
-fn mark_as_used(headers: &mut HeaderMap) {
-    headers::vary_by_cookie(headers);
+fn mark_as_used(setup: &Setup, headers: &mut HeaderMap) {
+    headers::vary_by(headers, setup.carrier.varies_by());
     if headers::forbid_sharing(headers) {
         tracing::warn!(
             "a response that was made from a session said that shared caches may store it: `public` and `s-maxage` were removed"

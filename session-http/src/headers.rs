@@ -8,10 +8,10 @@ use crate::cookie;
 
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Adds `Cookie` to `Vary`. What is there keeps its order; `*` says it already and stays alone.
-pub(crate) fn vary_by_cookie(headers: &mut HeaderMap) {
+/// Adds the name of a request's header to `Vary`. What is there keeps its order; `*` says it already and stays alone.
+pub(crate) fn vary_by(headers: &mut HeaderMap, name: HeaderValue) {
     if !headers.contains_key(VARY) {
-        headers.insert(VARY, HeaderValue::from_static("Cookie"));
+        headers.insert(VARY, name);
         return;
     }
     let mut members: Vec<&[u8]> = members_of(headers, &VARY).collect();
@@ -21,9 +21,9 @@ pub(crate) fn vary_by_cookie(headers: &mut HeaderMap) {
     }
     let is_there = members
         .iter()
-        .any(|member| member.eq_ignore_ascii_case(b"Cookie"));
+        .any(|member| member.eq_ignore_ascii_case(name.as_bytes()));
     if !is_there {
-        members.push(b"Cookie");
+        members.push(name.as_bytes());
         replace(headers, VARY, &members.join(&b", "[..]));
     }
 }
@@ -45,6 +45,12 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
         kept.push(b"private");
     }
     replace(headers, CACHE_CONTROL, &kept.join(&b", "[..]));
+}
+
+/// Keeps all caches from storing a response that tells of a session's key in a header that they would keep with it (RFC 6749
+/// section 5.1).
+pub(crate) fn forbid_storing(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Removes a handler's leave for shared caches from a response that was made from a session. Says whether there was one.
@@ -220,7 +226,7 @@ mod tests {
             (&[" , Accept ,"], "Accept, Cookie"),
         ] {
             let mut headers = with(&VARY, before);
-            vary_by_cookie(&mut headers);
+            vary_by(&mut headers, HeaderValue::from_static("Cookie"));
             assert_eq!(lines(&headers, &VARY), [after], "after {before:?}");
         }
     }

@@ -4,6 +4,7 @@
 mod error;
 mod config;
 mod cookie;
+mod carrier;
 mod headers;
 mod setup;
 mod request;
@@ -30,6 +31,7 @@ pub mod frameworks;
 #[doc = include_str!("../../docs/running-with-django.md")]
 mod running_with_django {}
 
+pub use carrier::KeyHeader;
 pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
 pub use session::{LazySession, Session};

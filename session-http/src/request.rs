@@ -1,14 +1,15 @@
-//! What a request carries: its `Cookie` headers as they came, and a slot for the session once somebody asks for it.
+//! What a request carries: the headers that may hold its session's key, as they came, and a slot for the session once somebody asks for it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use http::header::{COOKIE, Entry};
-use http::{Extensions, HeaderMap, HeaderValue, Request};
+use http::header::Entry;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use session_core::Activity;
 use session_core::adapter::SessionSlot;
 
+use crate::carrier::Carrier;
 use crate::cookie::{self, Found};
 use crate::error::Error;
 use crate::setup::Setup;
@@ -20,7 +21,7 @@ pub(crate) struct Carried(pub(crate) Arc<CarriedSession>);
 /// One layer's session in one request.
 pub(crate) struct CarriedSession {
     setup: Arc<Setup>,
-    cookies: Cookies,
+    lines: Lines,
     /// Made when somebody asks. `None`: nobody did before the response was ready.
     asked: OnceLock<Option<SessionSlot>>,
     /// For those who ask when it is too late to send a cookie, such as a streaming body.
@@ -58,7 +59,7 @@ impl Carried {
     ) -> Self {
         Self(Arc::new(CarriedSession {
             setup: Arc::clone(setup),
-            cookies: Cookies::of(headers),
+            lines: Lines::of(headers, setup.carrier.request_header()),
             asked: OnceLock::new(),
             late: OnceLock::new(),
             is_no_activity: AtomicBool::new(is_no_activity),
@@ -80,11 +81,11 @@ impl Carried {
         }
     }
 
-    /// Whether a layer with this cookie has seen the request.
-    pub(crate) fn serves(&self, name: &str) -> bool {
+    /// Whether a layer that reads the same cookie or header has seen the request.
+    pub(crate) fn serves(&self, carrier: &Carrier) -> bool {
         let mut layer = Some(self);
         while let Some(Self(carried)) = layer {
-            if carried.setup.cookie.name() == name {
+            if carried.setup.carrier.is_same(carrier) {
                 return true;
             }
             layer = carried.outer.as_ref();
@@ -98,8 +99,9 @@ impl CarriedSession {
         &self.setup
     }
 
-    pub(crate) fn has_cookies(&self) -> bool {
-        self.cookies.first.is_some()
+    /// Whether the request has a header that may hold a key.
+    pub(crate) fn may_have_key(&self) -> bool {
+        self.lines.first.is_some()
     }
 
     /// The slot, for somebody who asks for the session.
@@ -129,18 +131,20 @@ impl CarriedSession {
     /// A slot of its own, for a request that nobody asks for its session.
     pub(crate) fn new_slot(&self) -> SessionSlot {
         let Setup {
-            manager, cookie, ..
+            manager, carrier, ..
         } = &*self.setup;
         let slot = manager.slot();
         if self.is_no_activity.load(Ordering::Relaxed) {
             slot.set_activity(Activity::Ignore);
         }
+        let lines = self.lines.iter().map(HeaderValue::as_bytes);
+        let Carrier::Cookie(cookie) = carrier else {
+            slot.present(lines.filter_map(|line| carrier.value_in(line)));
+            return slot;
+        };
         let name = cookie.name().as_bytes();
         let mut has_look_alike = false;
-        let found = self
-            .cookies
-            .iter()
-            .flat_map(|header| cookie::find(header.as_bytes(), name));
+        let found = lines.flat_map(|line| cookie::find(line, name));
         slot.present(found.filter_map(|found| match found {
             Found::Value(value) => Some(value),
             Found::LookAlike => {
@@ -158,35 +162,35 @@ impl CarriedSession {
 impl fmt::Debug for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carried")
-            .field("cookie", &self.0.setup.cookie.name())
+            .field("carrier", &self.0.setup.carrier.name())
             .finish_non_exhaustive()
     }
 }
 
-/// The `Cookie` headers. Nearly every request has one or none, and then nothing is allocated.
-struct Cookies {
+/// The headers that may hold the key. Nearly every request has one or none, and then nothing is allocated.
+struct Lines {
     first: Option<HeaderValue>,
     others: Vec<HeaderValue>,
 }
 
-impl Cookies {
+impl Lines {
     /// Copies nothing: header values share their bytes. They are marked as sensitive on the way, so that no `Debug` of the
     /// request shows them from here on.
-    fn of(headers: &mut HeaderMap) -> Self {
-        let mut cookies = Self {
+    fn of(headers: &mut HeaderMap, name: HeaderName) -> Self {
+        let mut lines = Self {
             first: None,
             others: Vec::new(),
         };
-        if let Ok(Entry::Occupied(mut entry)) = headers.try_entry(COOKIE) {
+        if let Ok(Entry::Occupied(mut entry)) = headers.try_entry(name) {
             for header in entry.iter_mut() {
                 header.set_sensitive(true);
-                match &cookies.first {
-                    None => cookies.first = Some(header.clone()),
-                    Some(_) => cookies.others.push(header.clone()),
+                match &lines.first {
+                    None => lines.first = Some(header.clone()),
+                    Some(_) => lines.others.push(header.clone()),
                 }
             }
         }
-        cookies
+        lines
     }
 
     fn iter(&self) -> impl Iterator<Item = &HeaderValue> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, Uri};
 use session_core::SessionManager;
 
+use crate::carrier::Carrier;
 use crate::config::{CookieConfig, Interruption};
 use crate::headers::{self, Transport};
 
@@ -13,7 +14,7 @@ use crate::headers::{self, Transport};
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) manager: SessionManager,
-    pub(crate) cookie: CookieConfig,
+    pub(crate) carrier: Carrier,
     pub(crate) interruption: Interruption,
     /// Whether there is nothing more to say about how requests come. Shared by clones, since a router makes many.
     transport_is_known: Arc<AtomicBool>,
@@ -25,7 +26,7 @@ impl Setup {
     pub(crate) fn new(manager: SessionManager) -> Self {
         Self {
             manager,
-            cookie: CookieConfig::default(),
+            carrier: Carrier::Cookie(CookieConfig::default()),
             interruption: Interruption::default(),
             transport_is_known: Arc::default(),
             look_alike_is_known: Arc::default(),
@@ -34,7 +35,7 @@ impl Setup {
 
     /// Whether it is still worth a look how a request came.
     pub(crate) fn asks_how_requests_come(&self) -> bool {
-        self.cookie.is_secure() && !self.transport_is_known.load(Ordering::Relaxed)
+        self.carrier.is_secure_cookie() && !self.transport_is_known.load(Ordering::Relaxed)
     }
 
     /// Whether a browser seems to be about to refuse a `Secure` cookie. Costs nothing once one request came over HTTPS.
@@ -57,7 +58,7 @@ impl Setup {
         if !self.look_alike_is_known.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 event = "session_cookie_look_alike",
-                cookie = self.cookie.name(),
+                cookie = self.carrier.name(),
                 "a request carried a cookie whose name differs from the session cookie's in case alone; it is ignored"
             );
         }
@@ -67,7 +68,7 @@ impl Setup {
     pub(crate) fn warn_of_plain_http(&self) {
         if !self.transport_is_known.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                cookie = self.cookie.name(),
+                cookie = self.carrier.name(),
                 "a session cookie with Secure is sent to a client that seems to use plain HTTP, and will refuse it: \
                  serve over HTTPS, let the proxy in front say so (X-Forwarded-Proto), or, for development alone, call \
                  SessionLayer::with_insecure_plain_http"

@@ -13,7 +13,7 @@ use crate::headers::X_FORWARDED_PROTO;
 
 type Names = (HeaderName, ours::HeaderName);
 
-/// What a response's cookie and caches depend on.
+/// What a response's cookie and caches depend on. A header that tells of a key in place of the cookie comes on top.
 const OF_RESPONSES: [Names; 3] = [
     (theirs::VARY, ours::VARY),
     (theirs::CACHE_CONTROL, ours::CACHE_CONTROL),
@@ -26,20 +26,34 @@ const OF_TRANSPORT: [Names; 3] = [
     (theirs::X_FORWARDED_PROTO, X_FORWARDED_PROTO),
 ];
 
-/// A copy of a request's cookies. The request's own are marked as sensitive, so that its `Debug` does not show them.
-pub(super) fn cookies(headers: &mut TheirHeaders) -> HeaderMap {
+/// A copy of a request's headers of this name, in which its session's key may be. The request's own are marked as sensitive, so
+/// that its `Debug` does not show them.
+pub(super) fn with_key(headers: &mut TheirHeaders, name: &ours::HeaderName) -> HeaderMap {
     let mut copy = HeaderMap::new();
-    if !headers.contains_key(theirs::COOKIE) {
+    if !headers.contains_key(name.as_str()) {
         return copy;
     }
-    for mut cookie in headers.remove(theirs::COOKIE) {
-        if let Ok(value) = HeaderValue::from_bytes(cookie.as_bytes()) {
-            copy.append(ours::COOKIE, value);
+    let Some(their_name) = their_name(name) else {
+        return copy;
+    };
+    for mut line in headers.remove(&their_name) {
+        if let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) {
+            copy.append(name, value);
         }
-        cookie.set_sensitive(true);
-        headers.append(theirs::COOKIE, cookie);
+        line.set_sensitive(true);
+        headers.append(their_name.clone(), line);
     }
     copy
+}
+
+/// The same bytes make a name in both crates.
+fn their_name(name: &ours::HeaderName) -> Option<HeaderName> {
+    HeaderName::from_bytes(name.as_str().as_bytes()).ok()
+}
+
+fn of_key(name: Option<ours::HeaderName>) -> Option<Names> {
+    let name = name?;
+    Some((their_name(&name)?, name))
 }
 
 /// A copy of what a request says of how it came.
@@ -65,14 +79,20 @@ pub(super) fn origin(uri: &TheirUri, is_secure: bool) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// A copy of a response's headers, as far as sessions are concerned with them.
-pub(super) fn of_response(headers: &TheirHeaders) -> HeaderMap {
-    copied(headers, &OF_RESPONSES)
+/// A copy of a response's headers, as far as sessions are concerned with them. `key` tells of a key in place of the cookie.
+pub(super) fn of_response(headers: &TheirHeaders, key: Option<ours::HeaderName>) -> HeaderMap {
+    let mut copy = copied(headers, &OF_RESPONSES);
+    copy.extend(copied(headers, of_key(key).as_slice()));
+    copy
 }
 
 /// Makes a response's headers say what their copy says by now.
-pub(super) fn put_back(copy: &HeaderMap, headers: &mut TheirHeaders) {
-    for (their_name, our_name) in OF_RESPONSES {
+pub(super) fn put_back(
+    copy: &HeaderMap,
+    headers: &mut TheirHeaders,
+    key: Option<ours::HeaderName>,
+) {
+    for (their_name, our_name) in OF_RESPONSES.into_iter().chain(of_key(key)) {
         let lines = copy.get_all(our_name);
         let before = headers.get_all(&their_name);
         if before

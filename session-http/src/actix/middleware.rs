@@ -64,8 +64,10 @@ fn begin(setup: &Arc<Setup>, request: &mut ServiceRequest) -> Option<Exchange> {
         let outer = extensions.get::<Carried>().cloned();
         (outer, extensions.contains::<NoActivity>())
     };
-    let name = setup.cookie.name();
-    if outer.as_ref().is_some_and(|outer| outer.serves(name)) {
+    if outer
+        .as_ref()
+        .is_some_and(|outer| outer.serves(&setup.carrier))
+    {
         return None;
     }
     let is_safe = request.method().is_safe();
@@ -73,8 +75,8 @@ fn begin(setup: &Arc<Setup>, request: &mut ServiceRequest) -> Option<Exchange> {
         let uri = headers::origin(request.uri(), request.app_config().secure());
         setup.is_in_the_clear(&uri, &headers::transport(request.headers()))
     };
-    let mut cookies = headers::cookies(request.headers_mut());
-    let carried = Carried::of_headers(setup, &mut cookies, outer, is_no_activity);
+    let mut lines = headers::with_key(request.headers_mut(), &setup.carrier.request_header());
+    let carried = Carried::of_headers(setup, &mut lines, outer, is_no_activity);
     request.extensions_mut().insert(carried.clone());
     Some(Exchange::of(carried, is_safe, is_in_the_clear))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use session_core::{Reissue, Renewal, SessionManager};
 use tower_layer::Layer;
 
+use crate::carrier::{Carrier, KeyHeader};
 use crate::config::{CookieConfig, Interruption};
 use crate::setup::Setup;
 use crate::tower::SessionService;
@@ -26,7 +27,7 @@ use crate::tower::SessionService;
 /// changes are stored when the response is ready and before its headers go out; the crate's documentation has a table of
 /// what a response gets.
 ///
-/// If a request passes two layers of the same cookie name, the inner one does nothing. With different names both work, and
+/// If a request passes two layers of the same cookie name (or the same header), the inner one does nothing. With different names both work, and
 /// extractors give the innermost layer's session.
 #[derive(Debug, Clone)]
 #[must_use = "add it to a router or a service"]
@@ -40,7 +41,47 @@ impl SessionLayer {
 
     /// What the cookie looks like.
     pub fn with_cookie(self, cookie: CookieConfig) -> Self {
-        self.with(|setup| setup.cookie = cookie)
+        self.with(|setup| setup.carrier = Carrier::Cookie(cookie))
+    }
+
+    /// Takes the session's key from `Authorization: Bearer …` (RFC 6750 section 2.1) in place of a cookie: for apps and other
+    /// programs that call an API.
+    ///
+    /// A client that gets a new key finds it in the response's header `Session-Token`, and is to send it from then on; an empty one
+    /// says that the session has ended. No `Set-Cookie` is sent, and cookies are not looked at: a layer has one way in which keys
+    /// come, and the last call that chooses one counts. [The crate's page](crate#keys-in-a-header) says more.
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")]
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// use axum::{Router, body::Body, routing::{get, post}};
+    /// use http::Request;
+    /// use session_http::{MemoryStore, Session, SessionLayer};
+    /// # use tower::ServiceExt;
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/log-in", post(async |session: Session| session.log_in("ada").map_err(session_http::Error::from)))
+    ///     .route("/is-logged-in", get(async |session: Session| session.owner().is_some().to_string()))
+    ///     .layer(SessionLayer::new(MemoryStore::new()).with_bearer_token());
+    ///
+    /// let response = app.clone().oneshot(Request::post("/log-in").body(Body::empty())?).await?;
+    /// let token = response.headers()["session-token"].to_str()?;
+    ///
+    /// let request = Request::get("/is-logged-in").header("authorization", format!("Bearer {token}"));
+    /// let response = app.oneshot(request.body(Body::empty())?).await?;
+    /// assert_eq!(axum::body::to_bytes(response.into_body(), 10).await?, "true");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_bearer_token(self) -> Self {
+        self.with(|setup| setup.carrier = Carrier::Bearer)
+    }
+
+    /// Takes the session's key from a header of this name in place of a cookie, and tells of another key in a header of the same
+    /// name. Otherwise as [`with_bearer_token`](Self::with_bearer_token).
+    pub fn with_header(self, header: KeyHeader) -> Self {
+        self.with(|setup| setup.carrier = Carrier::Header(header))
     }
 
     /// What a request is answered whose session another request has ended under it.
@@ -70,7 +111,7 @@ impl SessionLayer {
             }
             policy = policy.with_reissue(Reissue::OnSave);
             setup.manager = setup.manager.clone().with_policy(policy);
-            setup.cookie = CookieConfig::django_default();
+            setup.carrier = Carrier::Cookie(CookieConfig::django_default());
             setup.interruption = Interruption::BadRequest;
         })
     }
@@ -82,7 +123,11 @@ impl SessionLayer {
     /// Whoever listens on the way can then take over every session, and so can a sister domain. You owe it to your visitors
     /// that this call is never made in production; tie it to a build or a setting that production does not have.
     pub fn with_insecure_plain_http(self) -> Self {
-        self.with(|setup| setup.cookie = setup.cookie.clone().into_insecure())
+        self.with(|setup| {
+            if let Carrier::Cookie(cookie) = &setup.carrier {
+                setup.carrier = Carrier::Cookie(cookie.clone().into_insecure());
+            }
+        })
     }
 
     /// What all requests that pass this layer and its clones have in common.

@@ -23,6 +23,8 @@ mod fuzzed;
 #[cfg(test)]
 mod jar;
 #[cfg(test)]
+mod key_headers;
+#[cfg(test)]
 mod layer;
 #[cfg(test)]
 mod no_secret_is_printed;
