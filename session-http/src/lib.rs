@@ -36,9 +36,9 @@ pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
 pub use session::{LazySession, Session};
 pub use session_core::{
-    Activity, Clock, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore, Name, NameOf,
-    Owner, Policy, Reissue, Renewal, Resealed, SessionBase, SessionData, SessionError,
-    SessionHandle, SessionInfo, SessionKey, SessionManager, SystemClock,
+    Activity, Clock, DetachedSession, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore,
+    Name, NameOf, Owner, Policy, Reissue, Renewal, Resealed, SessionBase, SessionData,
+    SessionError, SessionHandle, SessionInfo, SessionKey, SessionManager, SystemClock,
 };
 #[cfg(feature = "sealed")]
 pub use session_core::{DigestKeys, KeyRing, codec::SealedCodec};

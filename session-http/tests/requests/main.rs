@@ -33,6 +33,8 @@ mod refusals;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
+mod sockets;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;
