@@ -15,7 +15,24 @@ use tokio::sync::oneshot;
 use crate::support::{CookieChange, Site, cookie_of, get, send};
 
 /// A body whose only piece is made when it is read, which is after the headers are out.
-struct Late(Option<Pin<Box<dyn Future<Output = String> + Send>>>);
+#[derive(Default)]
+pub(crate) struct Late(Option<Pin<Box<dyn Future<Output = String> + Send>>>);
+
+impl Late {
+    pub(crate) fn of(piece: Pin<Box<dyn Future<Output = String> + Send>>) -> Self {
+        Self(Some(piece))
+    }
+
+    /// The piece, once.
+    pub(crate) fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
+        let Some(piece) = self.0.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let text = std::task::ready!(piece.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(Some(text))
+    }
+}
 
 impl http_body::Body for Late {
     type Data = Bytes;
@@ -25,17 +42,13 @@ impl http_body::Body for Late {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(piece) = self.0.as_mut() else {
-            return Poll::Ready(None);
-        };
-        let text = std::task::ready!(piece.as_mut().poll(context));
-        self.0 = None;
-        Poll::Ready(Some(Ok(Frame::data(text.into()))))
+        self.poll_text(context)
+            .map(|text| text.map(|text| Ok(Frame::data(text.into()))))
     }
 }
 
 fn late(piece: impl Future<Output = String> + Send + 'static) -> Body {
-    Body::new(Late(Some(Box::pin(piece))))
+    Body::new(Late::of(Box::pin(piece)))
 }
 
 fn word(result: &Result<(), SessionError>) -> String {

@@ -125,6 +125,8 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) error: Option<Arc<Error>>,
+    /// The error's text, in which every framework gives it to an outer layer.
+    pub(crate) reason: Option<String>,
     pub(crate) body: String,
 }
 
@@ -143,10 +145,12 @@ impl Reply {
     {
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("the body ends").to_bytes();
+        let error: Option<Arc<Error>> = head.extensions.get().cloned();
         Self {
             status: head.status,
             headers: head.headers,
-            error: head.extensions.get().cloned(),
+            reason: error.as_ref().map(ToString::to_string),
+            error,
             body: String::from_utf8(body.to_vec()).expect("the body is text"),
         }
     }
