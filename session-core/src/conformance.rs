@@ -63,23 +63,17 @@
 //!
 //! # Tools
 //!
-//! [`FaultStore`] refuses a call, holds it or loses its answer. [`CountingStore`] counts calls. [`FourMethodStore`] is
-//! the smallest store there is, with a latency if that is wanted, and [`DefaultBodies`] reduces any store to its four
-//! required methods. They are what the tests of an application need as well: "the store is down", "the second tab was
-//! faster", "one round trip, not two".
+//! [`FourMethodStore`] is the smallest store there is, with a latency if that is wanted, and [`DefaultBodies`] reduces any
+//! store to its four required methods. What the tests of applications need as well is in [`testing`](crate::testing).
 
 pub mod ability;
 mod broken;
 #[cfg(feature = "sealed")]
 mod canaries;
 mod clause;
-mod counting;
 mod default_bodies;
-mod fault;
 mod fixture;
 mod four_methods;
-mod gate;
-mod operation;
 #[cfg(feature = "sealed")]
 mod security;
 mod suite;
@@ -87,16 +81,15 @@ mod suite;
 pub use broken::Broken;
 #[cfg(feature = "sealed")]
 pub use canaries::Canaries;
-pub use counting::CountingStore;
 pub use default_bodies::DefaultBodies;
-pub use fault::{Call, FaultStore};
 pub use fixture::Fixture;
 pub use four_methods::FourMethodStore;
-pub use gate::Gate;
-pub use operation::Operation;
 #[cfg(feature = "sealed")]
 pub use security::{SECURITY_CLAUSES, live_with_secrets};
 pub use suite::{CLAUSES, Clause};
+
+#[doc(no_inline)]
+pub use crate::testing::{Call, CountingStore, FaultStore, Gate, Operation};
 
 #[doc(hidden)]
 pub use suite::run;

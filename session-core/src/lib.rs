@@ -34,6 +34,8 @@ mod manager;
 mod error;
 #[cfg(feature = "django")]
 pub mod django;
+#[cfg(feature = "test-util")]
+pub mod testing;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 

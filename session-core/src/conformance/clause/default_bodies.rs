@@ -11,12 +11,12 @@ use crate::conformance::clause::setting::{
     END, NOW, at, change, data, dead, key, live, new, payload, stored,
 };
 use crate::conformance::default_bodies::DefaultBodies;
-use crate::conformance::fault::{Call, FaultStore};
 use crate::conformance::fixture::{Store, Stores};
-use crate::conformance::operation::Operation;
 use crate::key::StoreKey;
 use crate::record::{Change, ExpiryChange, Saved};
 use crate::store::SessionStore;
+use crate::testing::Operation;
+use crate::testing::{Call, FaultStore};
 
 /// More steps than a default body has.
 const STEPS_MAX: u64 = 16;

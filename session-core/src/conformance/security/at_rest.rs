@@ -6,11 +6,11 @@ use crate::codec::{JsonCodec, SealedCodec};
 use crate::conformance::broken::{Broken, ensure, ensure_eq};
 use crate::conformance::clause::setting::NOW;
 use crate::conformance::fixture::Stores;
-use crate::conformance::operation::Operation;
 use crate::conformance::security::site::{DIGEST, SEALING, Site, issued, reached, ring};
 use crate::owner::Owner;
 use crate::record::Record;
 use crate::store::SessionStore as _;
+use crate::testing::Operation;
 
 pub(in crate::conformance) async fn rest_02_what_a_dump_holds_is_no_cookie(
     stores: Stores,

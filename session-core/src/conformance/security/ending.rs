@@ -8,7 +8,6 @@ use crate::conformance::broken::{Broken, ensure, ensure_eq};
 use crate::conformance::canaries::Canaries;
 use crate::conformance::clause::setting::together;
 use crate::conformance::fixture::Stores;
-use crate::conformance::operation::Operation;
 use crate::conformance::security::site::{Site, issued, reached};
 use crate::error::SessionError;
 use crate::key::SessionKey;
@@ -17,6 +16,7 @@ use crate::owner::Owner;
 use crate::policy::Policy;
 use crate::session::SessionBase;
 use crate::store::SessionStore as _;
+use crate::testing::Operation;
 
 pub(in crate::conformance) async fn fix_03_end_01_a_key_opens_nothing_after_its_log_out(
     stores: Stores,

@@ -4,12 +4,12 @@ use crate::clock::Clock as _;
 use crate::conformance::broken::{Broken, ensure, ensure_eq};
 use crate::conformance::clause::setting::together;
 use crate::conformance::fixture::Stores;
-use crate::conformance::operation::Operation;
 use crate::conformance::security::site::Site;
 use crate::error::SessionError;
 use crate::outcome::{Completion, Outcome};
 use crate::session::SessionBase;
 use crate::store::SessionStore as _;
+use crate::testing::Operation;
 
 pub(in crate::conformance) async fn race_01_nothing_late_brings_a_session_back(
     stores: Stores,

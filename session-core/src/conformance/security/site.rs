@@ -12,9 +12,7 @@ use crate::clock::ManualClock;
 use crate::codec::{Codec, JsonCodec, SealedCodec};
 use crate::conformance::Broken;
 use crate::conformance::clause::setting::NOW;
-use crate::conformance::fault::FaultStore;
 use crate::conformance::fixture::{Store, Stores};
-use crate::conformance::gate::Gate;
 use crate::error::SessionError;
 use crate::key::{DigestKeys, KeyPolicy, SessionKey, StoreKey};
 use crate::key_ring::KeyRing;
@@ -26,6 +24,8 @@ use crate::record::{NewRecord, Record};
 use crate::session::SessionBase;
 use crate::slot::SessionSlot;
 use crate::store::SessionStore;
+use crate::testing::FaultStore;
+use crate::testing::Gate;
 
 /// Longer than fifty requests at once take on a busy machine.
 const PATIENT: Duration = Duration::from_secs(120);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Holds a call of a [`FaultStore`](crate::conformance::FaultStore) until it is released. Dropping the gate releases it, so that a failing test ends.
+/// Holds a call of a [`FaultStore`](crate::testing::FaultStore) until it is released. Dropping the gate releases it, so that a failing test ends.
 #[must_use = "dropping the gate releases the call"]
 pub struct Gate(Arc<Passage>);
 

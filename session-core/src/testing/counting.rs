@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::conformance::operation::Operation;
 use crate::key::StoreKey;
 use crate::owner::Owner;
 use crate::record::{Change, NewRecord, Record, Saved, Version};
 use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreScan};
+use crate::testing::operation::Operation;
 
 /// Wraps a store and counts the calls of each operation, also those that fail.
 ///
@@ -19,7 +19,7 @@ use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreSc
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// use session_core::MemoryStore;
-/// use session_core::conformance::{CountingStore, Operation};
+/// use session_core::testing::{CountingStore, Operation};
 /// use session_core::store::{SessionStore, StoreKey, Timestamp};
 ///
 /// let store = CountingStore::new(MemoryStore::new());
@@ -184,14 +184,14 @@ impl<S: SessionStore> StoreScan for CountingStore<S> {
 }
 
 /// The owner index of a store that a wrapper has offered before.
-pub(super) fn index_of<S: SessionStore>(store: &S) -> Result<&dyn OwnerIndex, StoreError> {
+pub(crate) fn index_of<S: SessionStore>(store: &S) -> Result<&dyn OwnerIndex, StoreError> {
     store
         .owner_index()
         .ok_or_else(|| StoreError::unsupported("the wrapped store", "look up an owner's sessions"))
 }
 
 /// The scan of a store that a wrapper has offered before.
-pub(super) fn scan_of<S: SessionStore>(store: &S) -> Result<&dyn StoreScan, StoreError> {
+pub(crate) fn scan_of<S: SessionStore>(store: &S) -> Result<&dyn StoreScan, StoreError> {
     store
         .scan()
         .ok_or_else(|| StoreError::unsupported("the wrapped store", "scan its records"))

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::conformance::counting::{index_of, scan_of};
-use crate::conformance::gate::{Gate, Passage};
-use crate::conformance::operation::Operation;
 use crate::key::StoreKey;
 use crate::owner::Owner;
 use crate::record::{Change, NewRecord, Record, Saved, Version};
 use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreScan};
+use crate::testing::counting::{index_of, scan_of};
+use crate::testing::gate::{Gate, Passage};
+use crate::testing::operation::Operation;
 
 /// Wraps a store and does to chosen calls what a network, a server or a slow disk may do.
 ///
@@ -38,7 +38,7 @@ use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreSc
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// use std::sync::Arc;
 /// use session_core::MemoryStore;
-/// use session_core::conformance::{FaultStore, Operation};
+/// use session_core::testing::{FaultStore, Operation};
 /// use session_core::store::{Change, ExpiryChange, NewRecord, Payload, Saved, SessionStore, StoreKey, Timestamp};
 ///
 /// let now = Timestamp::from_secs(0);
