@@ -130,3 +130,69 @@ fn copied(headers: &TheirHeaders, names: &[Names]) -> HeaderMap {
     }
     copy
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::{Transport, transport as judged};
+
+    #[test]
+    fn plain_http_is_told_from_https_as_with_other_frameworks() {
+        use Transport::{Https, InTheClear, Unknown};
+        #[rustfmt::skip]
+        let rows = [
+            // target,               TLS,   header,              value,         judged
+            ("/page?x=1",            false, "host",              "example.org", InTheClear),
+            ("/page",                true,  "host",              "example.org", Https),
+            ("/page",                false, "host",              "localhost",   Unknown),
+            ("/page",                false, "x-forwarded-proto", "https",       Https),
+            ("/page",                false, "forwarded",         "proto=https", Https),
+            ("http://example.org/",  false, "accept",            "*/*",         InTheClear),
+            ("https://example.org/", false, "accept",            "*/*",         Https),
+            ("https://example.org",  true,  "host",              "example.org", Https),
+            ("*",                    false, "host",              "example.org", InTheClear),
+        ];
+        for (target, has_tls, name, value, expected) in rows {
+            let mut headers = TheirHeaders::new();
+            headers.insert(
+                HeaderName::from_static(name),
+                theirs::HeaderValue::from_static(value),
+            );
+            let uri = origin(&target.parse().unwrap(), has_tls);
+            let judged = judged(&uri, &transport(&headers));
+            assert_eq!(judged, expected, "{target} {has_tls} {name}: {value}");
+        }
+    }
+
+    #[test]
+    fn lines_that_nobody_changed_stay_as_they_are_and_others_keep_their_order_and_secrecy() {
+        let mut headers = TheirHeaders::new();
+        let mut add = |name: HeaderName, value: &'static [u8], is_sensitive: bool| {
+            let mut value = theirs::HeaderValue::from_bytes(value).unwrap();
+            value.set_sensitive(is_sensitive);
+            headers.append(name, value);
+        };
+        add(theirs::SET_COOKIE, b"a=1", true);
+        add(theirs::SET_COOKIE, b"b=\xff", false);
+        add(theirs::VARY, b"Accept", false);
+        add(theirs::ETAG, b"\"x\"", false);
+        let mut copy = of_response(&headers, None);
+        assert!(
+            !copy.contains_key(ours::ETAG),
+            "more is copied than is needed"
+        );
+        let mut ours_too = HeaderValue::from_static("id=key");
+        ours_too.set_sensitive(true);
+        copy.append(ours::SET_COOKIE, ours_too);
+        copy.remove(ours::VARY);
+        put_back(&copy, &mut headers, None);
+        let cookies: Vec<_> = headers
+            .get_all(theirs::SET_COOKIE)
+            .map(|line| (line.as_bytes(), line.is_sensitive()))
+            .collect();
+        let expected: [(&[u8], bool); 3] = [(b"a=1", true), (b"b=\xff", false), (b"id=key", true)];
+        assert_eq!(cookies, expected);
+        assert!(!headers.contains_key(theirs::VARY));
+        assert_eq!(headers.get(theirs::ETAG).unwrap(), "\"x\"");
+    }
+}

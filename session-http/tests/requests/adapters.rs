@@ -10,6 +10,8 @@ mod actix;
 mod axum;
 mod layers;
 mod same;
+#[cfg(all(unix, feature = "actix-web"))]
+mod side_by_side;
 mod tower;
 
 use std::future::{pending, ready};

@@ -60,16 +60,18 @@ async fn extracted(one: Session, two: Session) -> Result<impl Responder> {
     Ok(two.len().to_string())
 }
 
+/// The application's pages, with no layer around them yet.
+pub(super) fn pages(config: &mut ServiceConfig) {
+    let quiet = web::scope("/quiet")
+        .wrap(NoActivity::new())
+        .route("/{page}", web::to(page));
+    config
+        .service(quiet)
+        .route("/extracted", web::to(extracted))
+        .route("/{page}", web::to(page));
+}
+
 pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>> {
-    let pages = |config: &mut ServiceConfig| {
-        let quiet = web::scope("/quiet")
-            .wrap(NoActivity::new())
-            .route("/{page}", web::to(page));
-        config
-            .service(quiet)
-            .route("/extracted", web::to(extracted))
-            .route("/{page}", web::to(page));
-    };
     let app = ActixApp::new().configure(pages);
     let layers = layers.to_vec();
     Box::pin(async move {

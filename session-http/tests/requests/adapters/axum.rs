@@ -21,7 +21,8 @@ impl IntoResponse for Said {
     }
 }
 
-pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>> {
+/// The application's pages, with no layer around them yet.
+pub(super) fn pages() -> Router {
     let pages = || {
         Router::new().route(
             "/{page}",
@@ -32,9 +33,13 @@ pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>>
         one.set("a", &1)?;
         Ok::<_, Error>(two.len().to_string())
     });
-    let mut app: Router = pages()
+    pages()
         .route("/extracted", extracted)
-        .nest("/quiet", pages().layer(NoActivity::new()));
+        .nest("/quiet", pages().layer(NoActivity::new()))
+}
+
+pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>> {
+    let mut app = pages();
     for layer in layers {
         app = app.layer(layer.clone());
     }
