@@ -4,13 +4,23 @@ use super::Finding;
 use crate::workspace::Workspace;
 
 /// Each member, and the members that it may be built with. No arrow points up.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("session-core", &[]),
     ("session-file", &["session-core"]),
     ("session-db", &["session-core"]),
     ("session-cache", &["session-core"]),
     ("session-cached-db", &["session-core", "session-cache"]),
     ("session-http", &["session-core"]),
+    (
+        "session-cli",
+        &[
+            "session-core",
+            "session-file",
+            "session-db",
+            "session-cache",
+            "session-cached-db",
+        ],
+    ),
     (
         "django-and-axum",
         &["session-core", "session-file", "session-db", "session-http"],
@@ -30,7 +40,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 ];
 
 /// Members that nobody else is built or tested with.
-const NOBODY_MAY_USE: [&str; 3] = ["django-and-axum", "mail", "xtask"];
+const NOBODY_MAY_USE: [&str; 4] = ["session-cli", "django-and-axum", "mail", "xtask"];
 
 /// The crates below which no test may reach up, since publishing it would go in a circle.
 const TESTED_ALONE: [&str; 1] = ["session-core"];
