@@ -170,7 +170,11 @@ impl ChangeLog {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.discarded.append(&mut self.entries);
+        if self.discarded.is_empty() {
+            std::mem::swap(&mut self.discarded, &mut self.entries);
+        } else {
+            self.discarded.append(&mut self.entries);
+        }
     }
 
     pub(crate) fn has_discarded(&self) -> bool {
@@ -224,7 +228,11 @@ impl ChangeLog {
 
     /// Forgets what was stored.
     pub(crate) fn remove(&mut self, stored: &EntryIds) {
-        self.discard(|_, (id, _)| stored.contains(*id));
+        if self.entries.iter().all(|(id, _)| stored.contains(*id)) {
+            self.clear();
+        } else {
+            self.discard(|_, (id, _)| stored.contains(*id));
+        }
     }
 
     /// Forgets those of `unsure`, whose write may have happened, that must not be done twice.
@@ -294,6 +302,7 @@ impl ChangeLog {
     /// A loop that sets one name a thousand times is to leave one entry.
     fn drop_superseded_by(&mut self, newer: &Entry) {
         match newer {
+            _ if self.entries.is_empty() => {}
             Entry::Set { name, .. } | Entry::Remove { name } => {
                 // An entry before a log-in is not superseded by one behind it: which of the two survives depends on
                 // the owner that the newer record has.

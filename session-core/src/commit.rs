@@ -12,6 +12,7 @@ use crate::error::SessionError;
 use crate::events::{self, Ending};
 use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Terms};
 use crate::key::{SessionKey, StoreKey};
+use crate::owner::Owner;
 use crate::payload::Payload;
 use crate::policy::{Activity, Reissue, Renewal};
 use crate::record::{Change, ExpiryChange, NewRecord, Saved, Version};
@@ -31,7 +32,10 @@ pub(crate) enum Effect<R> {
 /// What is to be written, as decided from one look at the state.
 struct Attempt {
     held: Option<Held>,
-    pending: Pending,
+    /// What is to be stored: at first what the application sees, unless there is a log.
+    content: Content,
+    /// What has to be done on the held record first, if the application does not see the outcome of that.
+    log: Option<Box<ChangeLog>>,
     entries: EntryIds,
     is_empty: bool,
     /// Whether an entry is about the session's own expiry.
@@ -44,14 +48,6 @@ struct Attempt {
     epoch: u64,
 }
 
-/// Where the content comes from that is to be stored.
-enum Pending {
-    /// The application sees it already.
-    Shown(Content),
-    /// It has to be computed from the held record.
-    Log(ChangeLog),
-}
-
 /// The one store call that an attempt comes to.
 enum Write {
     Nothing,
@@ -61,11 +57,32 @@ enum Write {
     Renew(Timestamp),
 }
 
+/// What the call means for this request.
+enum CameTo {
+    Stored {
+        /// Whether the request has ended its session meanwhile, so that the record has to be deleted.
+        is_ended: bool,
+        /// Who owns what was stored, if that is a log-in.
+        owner: Option<Owner>,
+    },
+    Conflict,
+    Gone,
+}
+
+/// What an attempt comes to before the store is called.
+enum Prepared<R> {
+    Refused(R),
+    Write { answer: R, write: Write },
+}
+
 /// How the call ended.
 enum Written {
-    /// Stored: the record as it is now, and whether the client has to be told of its key.
     Stored {
-        held: Held,
+        key: SessionKey,
+        store_key: StoreKey,
+        version: Version,
+        expires_at: Timestamp,
+        /// Whether the client has to be told of the key.
         issue: bool,
     },
     Conflict,
@@ -81,8 +98,9 @@ impl Shared {
     ) -> Result<R, SessionError> {
         let mut deadline = Deadline::new(self.policy().limits());
         let _turn = self.take_turn(&mut deadline).await?;
-        self.delete_ended(&mut deadline).await?;
-        self.settle_doubt(&mut deadline).await?;
+        if self.has_unfinished() {
+            Box::pin(self.finish_earlier(&mut deadline)).await?;
+        }
         let mut conflicts = 0;
         let mut place_in_queue = None;
         loop {
@@ -91,49 +109,57 @@ impl Shared {
                 self.manager.require_limit_can_be_kept()?;
             }
             let now = self.manager.now();
-            let nothing = Content::default();
-            let base = attempt.held.as_ref().map_or(&nothing, |held| &held.base);
-            let mut content = match &mut attempt.pending {
-                Pending::Shown(content) => std::mem::take(content),
-                Pending::Log(log) => log.replay(base)?,
-            };
-            let (answer, is_changed) = match operation(&mut content)? {
-                Effect::Plain(answer) => (answer, false),
-                Effect::Changed(answer) => (answer, true),
-                Effect::Refused(answer) => {
+            let (answer, write) = match self.prepare(&mut attempt, &mut operation, now)? {
+                Prepared::Refused(answer) => {
                     // It was refused for what is stored, which may be newer than what is shown.
                     self.refresh_view();
                     return Ok(answer);
                 }
+                Prepared::Write { answer, write } => (answer, write),
             };
-            check_limits(&base.data, content.data.measure(), self.policy().limits())?;
-            let write = self.decide(&attempt, base, &content, is_changed, now);
             let called = Instant::now();
-            match self
-                .perform(write, &attempt, content, now, &mut deadline)
-                .await?
-            {
+            let call = self.perform(write, &attempt, now, &mut deadline);
+            // In a statement of its own, since whatever it still holds would have its place in the request's future.
+            let came_to = match call.await? {
                 None => {
                     self.finish_without_write(&attempt);
                     return Ok(answer);
                 }
-                Some(Written::Stored { held, issue }) => {
-                    let logged_in = attempt
-                        .has_log_in
-                        .then(|| held.base.owner.clone())
-                        .flatten();
-                    self.adopt(&attempt, held, issue);
-                    self.delete_ended(&mut deadline).await?;
-                    if let Some(owner) = logged_in {
-                        self.manager.limit_sessions(&owner, &mut deadline).await?;
+                Some(Written::Stored {
+                    key,
+                    store_key,
+                    version,
+                    expires_at,
+                    issue,
+                }) => {
+                    let held = Held {
+                        key,
+                        store_key,
+                        version,
+                        expires_at,
+                        base: std::mem::take(&mut attempt.content),
+                        is_to_move: false,
+                    };
+                    self.adopt(&attempt, held, issue)
+                }
+                Some(Written::Conflict) => CameTo::Conflict,
+                Some(Written::Gone) => CameTo::Gone,
+            };
+            match came_to {
+                CameTo::Stored { is_ended, owner } => {
+                    if is_ended {
+                        Box::pin(self.delete_ended(&mut deadline)).await?;
+                    }
+                    if let Some(owner) = owner {
+                        Box::pin(self.manager.limit_sessions(&owner, &mut deadline)).await?;
                     }
                     return Ok(answer);
                 }
-                Some(Written::Gone) if !self.policy().keys().has_several_places() => {
+                CameTo::Gone if !self.policy().keys().has_several_places() => {
                     self.start_over(&attempt)?;
                 }
                 // What is gone may have been moved to another of its key's places, by another request.
-                Some(Written::Conflict | Written::Gone) => {
+                CameTo::Conflict | CameTo::Gone => {
                     conflicts += 1;
                     if deadline.left().is_zero() {
                         return Err(SessionError::Contended);
@@ -154,10 +180,21 @@ impl Shared {
                             .back_off(called.elapsed() * u32::min(conflicts, 16))
                             .await;
                     }
-                    self.rebase(&attempt, &mut deadline).await?;
+                    Box::pin(self.rebase(&attempt, &mut deadline)).await?;
                 }
             }
         }
+    }
+
+    /// Whether an earlier commit of this request, or its log-out, has left something to do.
+    fn has_unfinished(&self) -> bool {
+        let state = self.lock();
+        !state.ended.is_empty() || state.in_doubt.is_some()
+    }
+
+    async fn finish_earlier(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+        self.delete_ended(deadline).await?;
+        self.settle_doubt(deadline).await
     }
 
     /// Deletes what this request has ended. What fails stays to be deleted by the next commit, and keeps none of the others
@@ -273,10 +310,11 @@ impl Shared {
             is_empty: batch.is_empty(),
             is_retimed: batch.names(EXPIRY_NAME) || batch.names(ABSOLUTE_NAME),
             has_log_in: batch.has_log_in(),
-            pending: match selected {
-                Some(selected) => Pending::Log(selected),
-                None => Pending::Shown(state.view.clone()),
+            content: match &selected {
+                Some(_) => Content::default(),
+                None => state.view.clone(),
             },
+            log: selected.map(Box::new),
             cycle: state.cycle && is_whole,
             renews: matches!(selection, Selection::All),
             headers_sent: state.headers_sent,
@@ -285,16 +323,36 @@ impl Shared {
         }
     }
 
-    /// The one place where it is decided what a commit writes.
-    fn decide(
+    /// Runs the operation on what the attempt starts from.
+    fn prepare<R>(
         &self,
-        attempt: &Attempt,
-        base: &Content,
-        content: &Content,
-        is_changed: bool,
+        attempt: &mut Attempt,
+        operation: &mut impl FnMut(&mut Content) -> Result<Effect<R>, SessionError>,
         now: Timestamp,
-    ) -> Write {
+    ) -> Result<Prepared<R>, SessionError> {
+        let nothing = Content::default();
+        let base = attempt.held.as_ref().map_or(&nothing, |held| &held.base);
+        if let Some(log) = attempt.log.take() {
+            attempt.content = log.replay(base)?;
+        }
+        let (answer, is_changed) = match operation(&mut attempt.content)? {
+            Effect::Plain(answer) => (answer, false),
+            Effect::Changed(answer) => (answer, true),
+            Effect::Refused(answer) => return Ok(Prepared::Refused(answer)),
+        };
+        let measure = attempt.content.data.measure();
+        check_limits(&base.data, measure, self.policy().limits())?;
+        let write = self.decide(attempt, base, is_changed, now);
+        if matches!(write, Write::Create) {
+            attempt.content.created_at.get_or_insert(now);
+        }
+        Ok(Prepared::Write { answer, write })
+    }
+
+    /// The one place where it is decided what a commit writes.
+    fn decide(&self, attempt: &Attempt, base: &Content, is_changed: bool, now: Timestamp) -> Write {
         let policy = self.policy();
+        let content = &attempt.content;
         let Some(held) = &attempt.held else {
             // A crawler creates no record. An owner is content, too.
             let is_empty = content.data.is_empty() && content.owner.is_none();
@@ -353,11 +411,11 @@ impl Shared {
         &self,
         write: Write,
         attempt: &Attempt,
-        content: Content,
         now: Timestamp,
         deadline: &mut Deadline,
     ) -> Result<Option<Written>, SessionError> {
         let store = self.manager.store();
+        let content = &attempt.content;
         let client = self.manager.client();
         let reissues = self.policy().reissue() == Reissue::OnSave || client.is_some();
         if let Some(client) = client
@@ -374,33 +432,24 @@ impl Shared {
                     self.manager.budget().take(self.policy(), now)?;
                 }
                 let (key, store_key) = self.new_key()?;
-                let terms = Terms::of(&content, self.policy());
-                let expires_at = terms.expires_at(now);
-                let base = Content {
-                    created_at: content.created_at.or(Some(now)),
-                    ..content
-                };
+                let expires_at = Terms::of(content, self.policy()).expires_at(now);
                 let new = NewRecord {
-                    payload: self.payload(&base, &store_key),
+                    payload: self.payload(content, &store_key),
                     expires_at,
-                    owner: base.owner.clone(),
-                    label: base.label.clone(),
-                    created_at: base.created_at,
+                    owner: content.owner.clone(),
+                    label: content.label.clone(),
+                    created_at: content.created_at,
                 };
                 let version = deadline
                     .call("create", store.create(&store_key, new, now))
                     .await
                     .inspect_err(|error| events::store_failed("create", error))?;
-                events::created(&store_key, base.owner.is_some());
+                events::created(&store_key, content.owner.is_some());
                 Ok(Some(Written::Stored {
-                    held: Held {
-                        key,
-                        store_key,
-                        version,
-                        expires_at,
-                        base,
-                        is_to_move: false,
-                    },
+                    key,
+                    store_key,
+                    version,
+                    expires_at,
                     issue: true,
                 }))
             }
@@ -410,42 +459,36 @@ impl Shared {
                     self.allow_new_key(attempt)?;
                 }
                 let store_key = self.place_of(held);
-                let change = self.change(&content, &store_key, expiry);
-                let call = async {
-                    if held.is_to_move {
-                        let (from, version) = (&held.store_key, &held.version);
-                        moved_by_whoever(store.rotate(from, version, &store_key, change, now).await)
-                    } else {
-                        store.save(&store_key, &held.version, change, now).await
-                    }
+                let change = self.change(content, &store_key, expiry);
+                let (from, version) = (&held.store_key, &held.version);
+                let call = if held.is_to_move {
+                    let moved = store.rotate(from, version, &store_key, change, now);
+                    Box::pin(async { moved_by_whoever(moved.await) })
+                } else {
+                    store.save(&store_key, version, change, now)
                 };
-                let saved = self.unsure("save", attempt, None, deadline, call).await?;
+                self.begin_unsure(attempt, None);
+                let saved = deadline.call("save", call).await;
+                let saved = self.end_unsure("save", saved)?;
                 let key = held.key.duplicate();
-                Ok(Some(written(
-                    saved,
-                    held,
-                    key,
-                    store_key,
-                    content,
-                    expiry,
-                    is_retimed || reissues,
-                )))
+                let expires_at = expiry.apply(held.expires_at);
+                let issue = is_retimed || reissues;
+                Ok(Some(written(saved, key, store_key, expires_at, issue)))
             }
             (Write::Rotate(expiry), Some(held)) => {
                 self.allow_new_key(attempt)?;
                 let (key, store_key) = self.new_key()?;
-                let change = self.change(&content, &store_key, expiry);
+                let change = self.change(content, &store_key, expiry);
                 let call = store.rotate(&held.store_key, &held.version, &store_key, change, now);
                 let moved_to = Some((key.duplicate(), store_key.clone()));
-                let saved = self
-                    .unsure("rotate", attempt, moved_to, deadline, call)
-                    .await?;
+                self.begin_unsure(attempt, moved_to);
+                let saved = deadline.call("rotate", call).await;
+                let saved = self.end_unsure("rotate", saved)?;
                 if let Saved::Stored(_) = saved {
                     events::rotated(&held.store_key, &store_key, attempt.has_log_in);
                 }
-                Ok(Some(written(
-                    saved, held, key, store_key, content, expiry, true,
-                )))
+                let expires_at = expiry.apply(held.expires_at);
+                Ok(Some(written(saved, key, store_key, expires_at, true)))
             }
             (Write::Renew(moment), Some(held)) => {
                 // By compare-and-swap, and not by `touch`, which asks for no version: a late renewal must not undo a
@@ -453,7 +496,7 @@ impl Shared {
                 // a session that has ended meanwhile was read while it lived.
                 let expiry = ExpiryChange::AtLeast(moment);
                 let store_key = self.place_of(held);
-                let change = || self.change(&content, &store_key, expiry);
+                let change = || self.change(content, &store_key, expiry);
                 let saved = if held.is_to_move {
                     let (from, version) = (&held.store_key, &held.version);
                     let call = store.rotate(from, version, &store_key, change(), now);
@@ -464,35 +507,27 @@ impl Shared {
                 };
                 let saved = saved.inspect_err(|error| events::store_failed("renew", error))?;
                 let key = held.key.duplicate();
-                let renewed = written(
-                    saved,
-                    held,
-                    key,
-                    store_key,
-                    content.clone(),
-                    expiry,
-                    reissues,
-                );
+                let expires_at = expiry.apply(held.expires_at);
+                let renewed = written(saved, key, store_key, expires_at, reissues);
                 Ok(Some(renewed).filter(|renewed| matches!(renewed, Written::Stored { .. })))
             }
             (Write::Nothing, _) | (_, None) => Ok(None),
         }
     }
 
-    /// A write that must not be repeated if nobody knows whether it happened, nor if this future is dropped meanwhile.
-    async fn unsure(
-        &self,
-        operation: &'static str,
-        attempt: &Attempt,
-        moved_to: Option<(SessionKey, StoreKey)>,
-        deadline: &mut Deadline,
-        call: impl Future<Output = Result<Saved, StoreError>>,
-    ) -> Result<Saved, SessionError> {
+    /// What follows must not be repeated if nobody knows whether it happened, nor if its future is dropped meanwhile.
+    fn begin_unsure(&self, attempt: &Attempt, moved_to: Option<(SessionKey, StoreKey)>) {
         self.lock().in_doubt = Some(Doubt {
             entries: attempt.entries.clone(),
             moved_to,
         });
-        let saved = deadline.call(operation, call).await;
+    }
+
+    fn end_unsure(
+        &self,
+        operation: &'static str,
+        saved: Result<Saved, StoreError>,
+    ) -> Result<Saved, SessionError> {
         if !matches!(
             saved,
             Err(StoreError::Unavailable { .. } | StoreError::Failed { .. })
@@ -546,21 +581,28 @@ impl Shared {
     }
 
     /// Takes over what was stored: those changes are no longer pending.
-    fn adopt(&self, attempt: &Attempt, held: Held, issue: bool) {
-        {
-            let mut state = self.lock();
-            if state.epoch != attempt.epoch {
-                // Ended while the write was under way, under the key from before; it may have another now.
-                state.ended.push(held.store_key);
-                return;
-            }
-            state.held = Some(held);
-            state.log.remove(&attempt.entries);
-            state.cycle &= !attempt.cycle && !attempt.has_log_in;
-            state.issue |= issue;
-            state.outdate_view();
+    fn adopt(&self, attempt: &Attempt, held: Held, issue: bool) -> CameTo {
+        let owner = held.base.owner.clone().filter(|_| attempt.has_log_in);
+        let mut state = self.lock();
+        let is_ended = state.epoch != attempt.epoch;
+        if is_ended {
+            // Ended while the write was under way, under the key from before; it may have another now.
+            state.ended.push(held.store_key);
+            return CameTo::Stored { is_ended, owner };
         }
-        self.refresh_view();
+        state.log.remove(&attempt.entries);
+        state.cycle &= !attempt.cycle && !attempt.has_log_in;
+        state.issue |= issue;
+        let base = held.base.clone();
+        state.held = Some(held);
+        if state.log.is_empty() {
+            state.show(base);
+        } else {
+            state.outdate_view();
+            drop(state);
+            self.refresh_view();
+        }
+        CameTo::Stored { is_ended, owner }
     }
 
     fn finish_without_write(&self, attempt: &Attempt) {
@@ -638,6 +680,10 @@ impl Shared {
         self.policy().renewal() == Renewal::EveryRequest && activity == Activity::Counts
     }
 
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.lock().phase == Phase::Loaded
+    }
+
     pub(crate) fn is_asked(&self) -> bool {
         self.lock().phase != Phase::Unasked
     }
@@ -654,27 +700,17 @@ fn moved_by_whoever(saved: Result<Saved, StoreError>) -> Result<Saved, StoreErro
 /// What the answer to a save or a rotation comes to.
 fn written(
     saved: Saved,
-    before: &Held,
     key: SessionKey,
     store_key: StoreKey,
-    base: Content,
-    expiry: ExpiryChange,
+    expires_at: Timestamp,
     issue: bool,
 ) -> Written {
-    let held = |version: Version| {
-        let expires_at = expiry.apply(before.expires_at);
-        Held {
+    match saved {
+        Saved::Stored(version) => Written::Stored {
             key,
             store_key,
             version,
             expires_at,
-            base,
-            is_to_move: false,
-        }
-    };
-    match saved {
-        Saved::Stored(version) => Written::Stored {
-            held: held(version),
             issue,
         },
         Saved::Conflict => Written::Conflict,

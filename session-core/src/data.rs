@@ -218,6 +218,14 @@ impl SessionData {
             .map(|entry| &entry.value)
     }
 
+    /// What is the framework's own: names that begin with `_`.
+    pub(crate) fn reserved(&self) -> impl Iterator<Item = (&str, &RawJson)> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.name.as_bytes().first() == Some(&b'_'))
+            .map(|entry| (&*entry.name, &entry.value))
+    }
+
     pub(crate) fn raw_entries(&self) -> impl Iterator<Item = (&ByteString, &RawJson)> {
         self.entries.iter().map(|entry| (&entry.name, &entry.value))
     }

@@ -1,7 +1,7 @@
 //! How long a request waits for its store, and what it does meanwhile.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,20 +42,18 @@ impl Deadline {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let mut call = pin!(call);
-        let mut timer = pin!(None::<Sleep>);
+        // Only a store that is waited for needs it, and it is a third of what a request's future would have room for.
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
         let mut limit = self.per_call;
         poll_fn(|context| {
             if let Poll::Ready(answer) = call.as_mut().poll(context) {
                 return Poll::Ready(answer);
             }
-            if timer.is_none() {
+            let timer = timer.get_or_insert_with(|| {
                 limit = limit.min(self.left());
-                timer.set(Some(sleep(limit)));
-            }
-            let Some(timer) = timer.as_mut().as_pin_mut() else {
-                return Poll::Pending;
-            };
-            timer.poll(context).map(|()| {
+                Box::pin(sleep(limit))
+            });
+            timer.as_mut().poll(context).map(|()| {
                 let cause = format!("no answer within {limit:?}");
                 Err(StoreError::unavailable(
                     "the session store",
@@ -73,11 +71,15 @@ impl Deadline {
         operation: &'static str,
         call: impl Fn() -> F,
     ) -> Result<T, StoreError> {
-        match self.call(operation, call()).await {
-            Err(StoreError::Unavailable { .. }) if !self.left().is_zero() => {
-                self.call(operation, call()).await
+        let mut is_again = false;
+        // One call in the text, since the request's future has a place for each.
+        loop {
+            let answer = self.call(operation, call()).await;
+            let is_unknown = matches!(answer, Err(StoreError::Unavailable { .. }));
+            if !is_unknown || is_again || self.left().is_zero() {
+                return answer;
             }
-            answer => answer,
+            is_again = true;
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::change::Content;
 use crate::clock::Timestamp;
-use crate::data::{RawJson, SessionData};
+use crate::data::RawJson;
 use crate::error::SessionError;
 use crate::policy::{COOKIE_AGE_MAX, Policy, Reissue};
 
@@ -35,10 +35,7 @@ pub enum Expiry {
 
 impl Expiry {
     /// What a session's data say. What can't be understood counts as [`Expiry::Default`].
-    pub(crate) fn of(data: &SessionData) -> Self {
-        let Some(raw) = data.raw(EXPIRY_NAME) else {
-            return Self::Default;
-        };
+    pub(crate) fn from_raw(raw: &RawJson) -> Self {
         match raw.parse::<Value>(EXPIRY_NAME) {
             Ok(Value::Bool(false)) => Self::AtBrowserClose,
             // A number to Python.
@@ -90,12 +87,17 @@ impl Terms {
             created_at,
             ..
         } = content;
-        let own = data
-            .raw(ABSOLUTE_NAME)
-            .and_then(|raw| raw.parse(ABSOLUTE_NAME).ok())
-            .map(Duration::from_secs);
+        let mut expiry = Expiry::Default;
+        let mut own = None;
+        for (name, raw) in data.reserved() {
+            match name {
+                EXPIRY_NAME => expiry = Expiry::from_raw(raw),
+                ABSOLUTE_NAME => own = raw.parse(ABSOLUTE_NAME).ok().map(Duration::from_secs),
+                _ => {}
+            }
+        }
         Self {
-            expiry: Expiry::of(data),
+            expiry,
             idle_timeout: if owner.is_some() {
                 policy.idle_timeout()
             } else {
@@ -221,6 +223,7 @@ fn parse_iso(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::SessionData;
 
     const NOW: Timestamp = Timestamp::from_secs(1_767_323_045); // 2026-01-02T03:04:05Z
 

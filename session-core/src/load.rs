@@ -26,9 +26,6 @@ enum Found {
 impl Shared {
     /// Loads the session unless that is done. After an error the next one who asks tries anew.
     pub(crate) async fn ensure_loaded(&self) -> Result<(), SessionError> {
-        if self.lock().phase == Phase::Loaded {
-            return Ok(());
-        }
         let mut deadline = Deadline::new(self.policy().limits());
         let _turn = self.take_turn(&mut deadline).await?;
         let (candidates, texts) = {
@@ -77,18 +74,42 @@ impl SessionManager {
             events::too_many_candidates(limit);
             return Ok(None);
         }
-        let mut found = None;
-        for key in candidates.iter() {
-            let Some(held) = self.load_held(key, deadline).await? else {
-                self.note_unknown_key();
-                continue;
-            };
-            if found.replace(held).is_some() {
-                events::several_live();
-                return Ok(None);
-            }
+        let mut keys = candidates.iter();
+        let Some(first) = keys.next() else {
+            return Ok(None);
+        };
+        let found = self.load_known(first, deadline).await?;
+        if candidates.len() == 1 {
+            return Ok(found);
         }
-        Ok(found)
+        // Rare: the future of every request has room for what is not.
+        Box::pin(async {
+            let mut found = found;
+            for key in keys {
+                let Some(held) = self.load_known(key, deadline).await? else {
+                    continue;
+                };
+                if found.replace(held).is_some() {
+                    events::several_live();
+                    return Ok(None);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// What a client's key opens. That it opens nothing is noted.
+    async fn load_known(
+        &self,
+        key: &SessionKey,
+        deadline: &mut Deadline,
+    ) -> Result<Option<Held>, SessionError> {
+        let held = self.load_held(key, deadline).await?;
+        if held.is_none() {
+            self.note_unknown_key();
+        }
+        Ok(held)
     }
 
     /// The one live session among what the client keeps, or none, as for keys.
@@ -148,19 +169,9 @@ impl SessionManager {
         let keys = self.policy().keys();
         let current = keys.store_key(key);
         let found = match self.load_at(key, &current, deadline).await? {
+            // In an allocation of its own, since it is rare, and the future of every request has room for what is not.
             Found::Nothing if keys.has_several_places() => {
-                let mut found = Found::Nothing;
-                // The last look is for a session that was moved to its current place meanwhile.
-                for place in keys.older_store_keys(key).iter().chain([&current]) {
-                    found = self.load_at(key, place, deadline).await?;
-                    if let Found::Live(held) = &mut found {
-                        held.is_to_move = *place != current;
-                    }
-                    if !matches!(found, Found::Nothing) {
-                        break;
-                    }
-                }
-                found
+                Box::pin(self.look_in_older_places(key, &current, deadline)).await?
             }
             found => found,
         };
@@ -168,6 +179,27 @@ impl SessionManager {
             Found::Live(held) => Some(held),
             Found::Nothing | Found::Unusable => None,
         })
+    }
+
+    async fn look_in_older_places(
+        &self,
+        key: &SessionKey,
+        current: &StoreKey,
+        deadline: &mut Deadline,
+    ) -> Result<Found, SessionError> {
+        let older = self.policy().keys().older_store_keys(key);
+        // The last look is for a session that was moved to its current place meanwhile.
+        for place in older.iter().chain([current]) {
+            match self.load_at(key, place, deadline).await? {
+                Found::Nothing => {}
+                Found::Live(mut held) => {
+                    held.is_to_move = place != current;
+                    return Ok(Found::Live(held));
+                }
+                Found::Unusable => return Ok(Found::Unusable),
+            }
+        }
+        Ok(Found::Nothing)
     }
 
     /// The live session of `key` in one of the places where it may be.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::key::SessionKey;
+
 /// How a request ended, for the session: what [`SessionSlot::commit`](crate::adapter::SessionSlot::commit) is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,17 +40,30 @@ pub enum Outcome {
 }
 
 /// What the client is to send: a session's key. Opaque, secret, wiped when dropped; `Debug` shows nothing.
-pub struct IssuedValue(Zeroizing<String>);
+pub struct IssuedValue(Issued);
+
+enum Issued {
+    Key(SessionKey),
+    /// The whole session, where its client keeps it.
+    Text(Zeroizing<String>),
+}
 
 impl IssuedValue {
+    pub(crate) fn key(key: &SessionKey) -> Self {
+        Self(Issued::Key(key.duplicate()))
+    }
+
     pub(crate) fn new(value: &str) -> Self {
-        Self(Zeroizing::new(value.to_owned()))
+        Self(Issued::Text(Zeroizing::new(value.to_owned())))
     }
 
     /// The text, for the one who hands it to the client. Never log it.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Issued::Key(key) => key.expose_secret(),
+            Issued::Text(text) => text,
+        }
     }
 }
 

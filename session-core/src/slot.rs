@@ -74,7 +74,11 @@ impl SessionSlot {
     ///
     /// Nothing is lost; the next call loads.
     pub async fn session(&self) -> Result<SessionBase, SessionError> {
-        self.0.ensure_loaded().await?;
+        if !self.0.is_loaded() {
+            // The future of a handler has all of this in it, and frameworks keep that in one allocation: at more than about a
+            // thousand bytes allocators take their slow way.
+            Box::pin(self.0.ensure_loaded()).await?;
+        }
         Ok(SessionBase(Arc::clone(&self.0)))
     }
 
@@ -160,7 +164,7 @@ impl SessionSlot {
         }
         let is_asked = self.0.is_asked();
         if !is_asked {
-            self.0.ensure_loaded().await?;
+            Box::pin(self.0.ensure_loaded()).await?;
         }
         if completion == Completion::ServerError {
             let mut state = self.0.lock();
@@ -192,8 +196,7 @@ impl Shared {
                 let terms = Terms::of(&held.base, policy);
                 let max_age = terms.max_age(policy, self.manager.now());
                 Outcome::Issue {
-                    value: client_text
-                        .unwrap_or_else(|| IssuedValue::new(held.key.expose_secret())),
+                    value: client_text.unwrap_or_else(|| IssuedValue::key(&held.key)),
                     max_age,
                 }
             }

@@ -203,6 +203,7 @@ impl DerefMut for Locked<'_> {
 }
 
 impl Drop for Locked<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.state.log.has_discarded() {
             self.discarded = self.state.log.take_discarded();
@@ -221,6 +222,7 @@ impl Drop for Shared {
 }
 
 impl Shared {
+    #[inline]
     pub(crate) fn new(manager: SessionManager, state: State) -> Self {
         Self {
             manager,
@@ -230,6 +232,7 @@ impl Shared {
     }
 
     /// The state. Never held while the application's code runs, so that a panic can't leave it half changed.
+    #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked {
             state: self.state.lock().unwrap_or_else(PoisonError::into_inner),
@@ -252,7 +255,8 @@ impl Shared {
         let turn = deadline.call("finish an earlier call of the same request", async {
             Ok(self.turn.lock().await)
         });
-        Ok(turn.await?)
+        // Rare: the future of every request has room for what is not.
+        Ok(Box::pin(turn).await?)
     }
 
     pub(crate) fn policy(&self) -> &Policy {

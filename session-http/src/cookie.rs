@@ -72,10 +72,10 @@ pub(crate) fn issue(
     max_age: Option<Duration>,
 ) -> Result<HeaderValue, Error> {
     // RFC 6265 section 4.1.1: what would end the value, or be changed on the way.
-    let is_sound = value
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte));
-    if !is_sound {
+    let is_sound =
+        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
+    // Without a way out at the first wrong one, which would keep the compiler from looking at many at once.
+    if !value.bytes().fold(true, |all, byte| all & is_sound(byte)) {
         return Err(Error::InvalidCookie {
             advice: "what the session's codec gives the client to keep is not a cookie's value",
         });
