@@ -1,6 +1,7 @@
 //! Whose session it is.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::SessionError;
@@ -43,6 +44,16 @@ impl Owner {
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Owner(…)")
+    }
+}
+
+/// What stands in an owner's place must be one: 1 to 256 bytes without a NUL.
+impl FromStr for Owner {
+    type Err = SessionError;
+
+    fn from_str(id: &str) -> Result<Self, SessionError> {
+        let owner = Self::from(id);
+        owner.check().map(|()| owner)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Sessions in actix-web: [`SessionLayer`](crate::SessionLayer) and [`NoActivity`](crate::NoActivity) as its middleware,
-//! [`Session`] and [`LazySession`] as its extractors, [`Error`] as its response.
+//! [`Session`], [`LazySession`] and [`RequireOwner`] as its extractors, [`Error`] as its response.
 //!
 //! ```
 //! use actix_web::{App, HttpServer, web};
@@ -32,6 +32,7 @@ mod no_activity;
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
+use std::str::FromStr;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
@@ -41,6 +42,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 
 use crate::error::{Error, Result, client_text};
 use crate::request::Carried;
+use crate::require_owner::RequireOwner;
 use crate::session::{LazySession, Session};
 
 pub use future::ResponseFuture;
@@ -67,6 +69,16 @@ impl FromRequest for LazySession {
     }
 }
 
+impl<Id: FromStr> FromRequest for RequireOwner<Id> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>> + Send>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let session = carried_by(request);
+        Box::pin(async move { Self::of(&session?).await })
+    }
+}
+
 fn carried_by(request: &HttpRequest) -> Result<LazySession> {
     let extensions = request.extensions();
     let carried = extensions.get::<Carried>().ok_or(Error::MissingLayer)?;
@@ -83,7 +95,9 @@ impl ResponseError for Error {
     fn error_response(&self) -> HttpResponse {
         let status = self.status();
         self.log(status);
-        explained(HttpResponse::new(self.status_code()), status)
+        let mut response = explained(HttpResponse::new(self.status_code()), status);
+        headers::add(&self.headers(), response.headers_mut());
+        response
     }
 }
 

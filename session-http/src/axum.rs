@@ -1,6 +1,7 @@
 //! Sessions as axum extractors, errors as axum responses.
 
 use std::any::Any;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum_core::body::Body;
@@ -11,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::error::{Error, client_text};
+use crate::require_owner::RequireOwner;
 use crate::session::{LazySession, Session};
 
 impl<S: Send + Sync> FromRequestParts<S> for Session {
@@ -29,12 +31,24 @@ impl<S: Send + Sync> FromRequestParts<S> for LazySession {
     }
 }
 
+impl<Id, S> FromRequestParts<S> for RequireOwner<Id>
+where
+    Id: FromStr,
+    S: Send + Sync,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_extensions(&parts.extensions).await
+    }
+}
+
 /// [`status`](Error::status), a fixed text, and the error in the extensions as an `Arc<Error>`. The log gets the chain.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = self.status();
         self.log(status);
-        let mut response = (status, client_text(status)).into_response();
+        let mut response = (status, self.headers(), client_text(status)).into_response();
         response.extensions_mut().insert(Arc::new(self));
         response
     }

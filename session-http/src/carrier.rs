@@ -142,6 +142,11 @@ impl Carrier {
         matches!(self, Self::Cookie(cookie) if cookie.is_secure())
     }
 
+    /// The authentication scheme for `WWW-Authenticate` (RFC 9110 section 11.6.1). Cookies and headers of one's own have none.
+    pub(crate) fn scheme(&self) -> Option<&'static str> {
+        matches!(self, Self::Bearer).then_some("Bearer")
+    }
+
     /// What the log calls it, and by what two are told apart.
     pub(crate) fn name(&self) -> &str {
         match self {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use http::StatusCode;
+use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use session_core::SessionError;
 
 /// What handlers return: `async fn handler(session: Session) -> session_http::Result<String>`.
@@ -26,6 +27,22 @@ pub enum Error {
          asks for the session"
     )]
     MissingLayer,
+    /// The session has no owner, and what was asked for is for visitors who are logged in.
+    #[error("nobody is logged in: this is for visitors who are")]
+    #[non_exhaustive]
+    NotLoggedIn {
+        /// The scheme by which a client may prove who it is, if it is one that HTTP knows: `Bearer`.
+        scheme: Option<&'static str>,
+    },
+    /// The session's owner can't be read as the type that a handler asked for. Who is logged in must not be taken for somebody else.
+    #[error(
+        "the session's owner can't be read as {expected}: ask for the type that `log_in` is given"
+    )]
+    #[non_exhaustive]
+    OwnerOfAnotherType {
+        /// The type's name.
+        expected: &'static str,
+    },
     /// A cookie's configuration is not valid, or contradicts itself.
     #[error("the session cookie is not configured correctly: {advice}")]
     #[non_exhaustive]
@@ -50,6 +67,7 @@ impl Error {
     /// | the store can't be asked, or others were always faster ([`SessionError::is_unavailable`]) | 503 |
     /// | [`SessionError::TooManyNewSessions`]: the minute's budget is used up, by whomever | 503 |
     /// | [`SessionError::Interrupted`] | 409 |
+    /// | [`NotLoggedIn`](Self::NotLoggedIn) | 401 |
     /// | [`SessionError::InvalidHandle`] | 400 |
     /// | [`SessionError::NoOwner`] | 403 |
     /// | everything else, a server's secret that can't be used ([`SessionError`]'s `InvalidKey`) included | 500 |
@@ -68,11 +86,25 @@ impl Error {
             Self::Session(SessionError::Interrupted) => StatusCode::CONFLICT,
             Self::Session(SessionError::InvalidHandle) => StatusCode::BAD_REQUEST,
             Self::Session(SessionError::NoOwner) => StatusCode::FORBIDDEN,
+            Self::NotLoggedIn { .. } => StatusCode::UNAUTHORIZED,
             Self::Session(_)
             | Self::MissingLayer
+            | Self::OwnerOfAnotherType { .. }
             | Self::InvalidCookie { .. }
             | Self::InvalidHeader { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// What its response says beside the status and the text.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Self::NotLoggedIn { scheme } = self {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            if let Some(scheme) = scheme {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
+        }
+        headers
     }
 
     /// Tells the log, where somebody can do something about it. A client's own doing is no error of the server.
@@ -99,7 +131,7 @@ pub(crate) fn client_text(status: StatusCode) -> &'static str {
         StatusCode::CONFLICT => {
             "Your session ended while this request was being answered. Please start again.\n"
         }
-        StatusCode::FORBIDDEN => "Please log in first.\n",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "Please log in first.\n",
         _ if status.is_client_error() => "This request can't be answered. Please start again.\n",
         _ => "Something went wrong on the server.\n",
     }

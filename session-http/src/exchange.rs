@@ -183,10 +183,10 @@ impl Drop for Exchange {
 }
 
 impl Refusal {
-    fn of(error: Error) -> Self {
+    pub(crate) fn of(error: Error) -> Self {
         Self {
             status: error.status(),
-            headers: HeaderMap::new(),
+            headers: error.headers(),
             error,
         }
     }

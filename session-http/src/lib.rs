@@ -10,6 +10,8 @@ mod setup;
 mod request;
 mod exchange;
 mod session;
+mod require_owner;
+mod next;
 pub mod tower;
 #[cfg(feature = "actix-web")]
 pub mod actix;
@@ -34,6 +36,8 @@ mod running_with_django {}
 pub use carrier::KeyHeader;
 pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
+pub use next::safe_next;
+pub use require_owner::RequireOwner;
 pub use session::{LazySession, Session};
 pub use session_core::{
     Activity, Clock, DetachedSession, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore,
@@ -43,4 +47,5 @@ pub use session_core::{
 #[cfg(feature = "sealed")]
 pub use session_core::{DigestKeys, KeyRing, codec::SealedCodec};
 pub use tower::layer::SessionLayer;
+pub use tower::login_required::LoginRequired;
 pub use tower::no_activity::NoActivity;

@@ -107,6 +107,11 @@ impl LazySession {
         ))
     }
 
+    /// The scheme by which HTTP knows the way in which keys come here, if it does.
+    pub(crate) fn scheme(&self) -> Option<&'static str> {
+        self.0.0.setup().carrier.scheme()
+    }
+
     /// Ends the session without loading it: the record dies when the response is ready, and the client is told to forget
     /// its key. Stands also if the response is a server error. Where the response is already out, as in a streaming body,
     /// nothing ends before a `load().await?.save().await?`.

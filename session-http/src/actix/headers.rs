@@ -112,6 +112,16 @@ pub(super) fn put_back(
     }
 }
 
+/// Adds headers to those of a response.
+pub(super) fn add(more: &HeaderMap, headers: &mut TheirHeaders) {
+    for (name, value) in more {
+        let value = theirs::HeaderValue::from_bytes(value.as_bytes());
+        if let (Some(name), Ok(value)) = (their_name(name), value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// The same status.
 pub(super) fn status(status: StatusCode) -> TheirStatus {
     // Both crates take three digits, so that this is what was said.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::header::{HOST, ORIGIN};
 use http::{HeaderName, Method, Uri, request};
 
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A request as a browser makes it: its method, where it goes, and on whose behalf.
@@ -127,7 +128,11 @@ impl Fetch {
         }
         // Browsers say it only to whom they trust.
         if self.target.is_trustworthy(trusts_loopback) {
-            builder = builder.header(SEC_FETCH_SITE, self.relation());
+            // What a page fetches by itself is taken for a script's, which has this mode unless it asks for another.
+            let mode = if self.is_navigation { "navigate" } else { "cors" };
+            builder = builder
+                .header(SEC_FETCH_SITE, self.relation())
+                .header(SEC_FETCH_MODE, mode);
         }
         match &self.from {
             Some(from) if !self.method.is_safe() => builder.header(ORIGIN, from.text()),

@@ -103,7 +103,7 @@ fn finish<B: Default + 'static>(
 }
 
 /// What is sent in place of the handler's response.
-fn refused<B: Default + 'static>(refusal: Refusal) -> Response<B> {
+pub(crate) fn refused<B: Default + 'static>(refusal: Refusal) -> Response<B> {
     let Refusal {
         status,
         headers,

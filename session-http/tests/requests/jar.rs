@@ -345,6 +345,11 @@ fn a_request_says_what_browsers_say_of_it() {
         assert_eq!(request.method().as_str(), *method, "{fetch:?}");
         assert_eq!(header("sec-fetch-site"), *site, "{fetch:?}");
         assert_eq!(header(ORIGIN.as_str()), *origin, "{fetch:?}");
+        let mode = match *method {
+            "DELETE" => "cors", // the one that the page itself makes
+            _ => "navigate",
+        };
+        assert_eq!(header("sec-fetch-mode"), site.map(|_| mode), "{fetch:?}");
         assert_eq!(
             header(HOST.as_str()),
             request.uri().authority().map(|host| host.as_str())

@@ -40,3 +40,5 @@ mod streaming;
 mod support;
 #[cfg(test)]
 mod target;
+#[cfg(test)]
+mod who_may_enter;
