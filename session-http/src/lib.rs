@@ -21,6 +21,8 @@ mod axum;
 mod django;
 #[cfg(feature = "test-util")]
 pub mod browser;
+#[cfg(feature = "test-util")]
+pub mod testing;
 #[cfg(doctest)]
 mod must_not_build;
 #[cfg(all(feature = "axum", any(doc, doctest)))]

@@ -136,6 +136,11 @@ impl SessionLayer {
         &self.0
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn setup(&self) -> &Arc<Setup> {
+        &self.0
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Setup)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self

@@ -41,4 +41,6 @@ mod support;
 #[cfg(test)]
 mod target;
 #[cfg(test)]
+mod testing_kit;
+#[cfg(test)]
 mod who_may_enter;
