@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use session_core::store::{
-    Change, OwnerIndex, Record, Saved, StoreError, StoreKey, Timestamp, Version,
+    Change, OwnerIndex, Record, Saved, StoreError, StoreKey, StoreScan, Timestamp, Version,
 };
 
 use crate::slot::{Entry, Lease, Slot};
@@ -190,6 +190,11 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
 
     /// The look-up of sessions by their owner, if the cache keeps one.
     fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        None
+    }
+
+    /// The way through all records that the cache has, if there is one. For maintenance only.
+    fn scan(&self) -> Option<&dyn StoreScan> {
         None
     }
 }

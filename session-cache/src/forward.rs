@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use session_core::store::{
-    Change, OwnerIndex, Record, Saved, StoreError, StoreKey, Timestamp, Version,
+    Change, OwnerIndex, Record, Saved, StoreError, StoreKey, StoreScan, Timestamp, Version,
 };
 
 use crate::cache::{Cache, SharedCache};
@@ -101,6 +101,10 @@ macro_rules! forward {
 
             fn owner_index(&self) -> Option<&dyn OwnerIndex> {
                 (**self).owner_index()
+            }
+
+            fn scan(&self) -> Option<&dyn StoreScan> {
+                (**self).scan()
             }
         }
 

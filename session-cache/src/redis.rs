@@ -8,6 +8,7 @@ mod django;
 mod error;
 mod link;
 mod owners;
+mod scan;
 mod script;
 mod tls;
 
@@ -20,7 +21,8 @@ use bytes::Bytes;
 use redis::Value;
 use session_core::Owner;
 use session_core::store::{
-    Change, ExpiryChange, OwnerIndex, Record, Saved, StoreError, StoreKey, Timestamp, Version,
+    Change, ExpiryChange, OwnerIndex, Record, Saved, StoreError, StoreKey, StoreScan, Timestamp,
+    Version,
 };
 
 use crate::cache::{Cache, SharedCache};
@@ -51,6 +53,7 @@ struct Inner {
     prefix: String,
     /// What the keys of the owners' sets begin with. A store key has no colon, so that no slot is called so.
     sets: String,
+    known_keys: scan::KnownKeys,
 }
 
 impl RedisStore {
@@ -76,6 +79,7 @@ impl RedisCache {
         Self(Arc::new(Inner {
             link: Link::new(topology, timeout, connect_timeout),
             sets: format!("{prefix}owner:"),
+            known_keys: scan::KnownKeys::default(),
             prefix,
         }))
     }
@@ -93,6 +97,10 @@ impl RedisCache {
 
     fn sets(&self) -> &str {
         &self.0.sets
+    }
+
+    fn slot_prefix(&self) -> &str {
+        &self.0.prefix
     }
 
     fn slot_key(&self, key: &StoreKey) -> String {
@@ -500,6 +508,10 @@ impl Cache for RedisCache {
     }
 
     fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        Some(self)
+    }
+
+    fn scan(&self) -> Option<&dyn StoreScan> {
         Some(self)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use session_core::store::{
-    Change, NewRecord, OwnerIndex, Record, Saved, SessionStore, StoreError, StoreKey, Timestamp,
-    Version,
+    Change, NewRecord, OwnerIndex, Record, Saved, SessionStore, StoreError, StoreKey, StoreScan,
+    Timestamp, Version,
 };
 
 use crate::cache::Cache;
@@ -163,5 +163,9 @@ impl<C: Cache> SessionStore for CacheStore<C> {
 
     fn owner_index(&self) -> Option<&dyn OwnerIndex> {
         self.cache().owner_index()
+    }
+
+    fn scan(&self) -> Option<&dyn StoreScan> {
+        self.cache().scan()
     }
 }

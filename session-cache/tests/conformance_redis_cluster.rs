@@ -10,6 +10,5 @@ session_core::conformance_suite!(
     || async { Server::Cluster.store_or_standin().await },
     except: [
         keeps_expired_records = "Redis forgets by itself",
-        scan = "Redis has no order",
     ],
 );

@@ -20,13 +20,11 @@ use support::{LATER, NOW, Server, connected, new_prefix};
 
 session_core::security_suite!(
     || async { Server::Standalone.store_or_standin().await },
-    name: standalone,
-    except: [scan = "Redis has no order"]
+    name: standalone
 );
 session_core::security_suite!(
     || async { Server::Cluster.store_or_standin().await },
-    name: cluster,
-    except: [scan = "Redis has no order"]
+    name: cluster
 );
 
 #[tokio::test]

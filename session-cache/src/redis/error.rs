@@ -298,7 +298,7 @@ fn is_code(code: &str) -> bool {
 }
 
 /// A host and a port, as clusters write them.
-fn parse_node(node: &str) -> Option<(String, u16)> {
+pub(super) fn parse_node(node: &str) -> Option<(String, u16)> {
     let (host, port) = node.rsplit_once(':')?;
     Some((host.to_owned(), port.parse().ok()?))
 }

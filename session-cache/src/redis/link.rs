@@ -16,13 +16,14 @@ use redis::cluster_routing::{
     MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
 };
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue as _, ProtocolVersion,
+    PushInfo, PushKind, Value,
 };
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::config::Topology;
 use super::discovery;
-use super::error::{Failure, Kind};
+use super::error::{Failure, Kind, parse_node};
 use super::script::Script;
 
 /// The way to the servers, shared by all callers.
@@ -48,6 +49,10 @@ enum Way {
     Server(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
+
+/// One of the servers that have sessions: by its address on a cluster, and else the only one.
+#[derive(Debug)]
+pub(super) struct Node(Option<(String, u16)>);
 
 /// Whether a command whose outcome is unknown may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +118,23 @@ impl Link {
     /// Asks each primary of a cluster, or the one server.
     pub(super) async fn ask_all(&self, command: &Cmd) -> Result<Vec<Value>, Failure> {
         let deadline = Instant::now() + self.timeout;
-        let open = self.open_until(deadline).await?;
-        let Way::Cluster(mut cluster) = open.way.clone() else {
+        if !self.is_cluster() {
             let answer = self.ask_until(command, Again::Once, deadline).await?;
             return Ok(vec![answer]);
+        }
+        let answers = self.ask_primaries(command, deadline).await?;
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+
+    /// What each primary of a cluster answers, by its address.
+    async fn ask_primaries(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Vec<(Value, Value)>, Failure> {
+        let open = self.open_until(deadline).await?;
+        let Way::Cluster(mut cluster) = open.way.clone() else {
+            return Err(Failure::strange());
         };
         let routing = RoutingInfo::MultiNode((
             MultipleNodeRoutingInfo::AllMasters,
@@ -124,12 +142,47 @@ impl Link {
         ));
         let answer = timeout_at(deadline, cluster.route_command(command.clone(), routing)).await;
         match answer {
-            Ok(Ok(Value::Map(answers))) => {
-                Ok(answers.into_iter().map(|(_, answer)| answer).collect())
-            }
-            Ok(Ok(Value::Array(answers))) => Ok(answers),
+            Ok(Ok(Value::Map(answers))) => Ok(answers),
             Ok(Ok(_)) => Err(Failure::strange()),
             Ok(Err(error)) => Err(Failure::of(error)),
+            Err(_elapsed) => Err(self.give_up(&open)),
+        }
+    }
+
+    /// The servers that have sessions: each primary of a cluster, or the one server.
+    pub(super) async fn nodes(&self) -> Result<Vec<Node>, Failure> {
+        if !self.is_cluster() {
+            return Ok(vec![Node(None)]);
+        }
+        let deadline = Instant::now() + self.timeout;
+        let answers = self.ask_primaries(&redis::cmd("PING"), deadline).await?;
+        let addresses = answers.into_iter().map(|(address, _)| {
+            let address = String::from_redis_value(address).ok();
+            let address = address.and_then(|address| parse_node(&address));
+            address.map(|address| Node(Some(address)))
+        });
+        addresses
+            .collect::<Option<_>>()
+            .ok_or_else(Failure::strange)
+    }
+
+    /// Asks this server, and again if the connection breaks.
+    pub(super) async fn ask_node(&self, command: &Cmd, node: &Node) -> Result<Value, Failure> {
+        let Node(Some((host, port))) = node else {
+            return self.ask(command, Again::Once).await;
+        };
+        let deadline = Instant::now() + self.timeout;
+        let open = self.open_until(deadline).await?;
+        let Way::Cluster(mut cluster) = open.way.clone() else {
+            return Err(Failure::strange());
+        };
+        let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
+            host: host.clone(),
+            port: *port,
+        });
+        let answer = cluster.route_command(command.clone(), routing);
+        match timeout_at(deadline, answer).await {
+            Ok(answer) => answer.and_then(Value::extract_error).map_err(Failure::of),
             Err(_elapsed) => Err(self.give_up(&open)),
         }
     }

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use session_core::MemoryStore;
 use session_core::store::{
-    Change, NewRecord, OwnerIndex, Record, Saved, SessionStore, StoreError, StoreKey, Timestamp,
-    Version,
+    Change, NewRecord, OwnerIndex, Record, Saved, SessionStore, StoreError, StoreKey, StoreScan,
+    Timestamp, Version,
 };
 
-/// A memory store that forgets what has expired whenever it is asked to clear, and knows no order.
+/// A memory store that forgets what has expired whenever it is asked to clear.
 #[derive(Debug, Default)]
 pub(crate) struct Standin(MemoryStore);
 
@@ -70,5 +70,9 @@ impl SessionStore for Standin {
 
     fn owner_index(&self) -> Option<&dyn OwnerIndex> {
         self.0.owner_index()
+    }
+
+    fn scan(&self) -> Option<&dyn StoreScan> {
+        self.0.scan()
     }
 }
