@@ -4,7 +4,7 @@ use super::Finding;
 use crate::workspace::Workspace;
 
 /// Each member, and the members that it may be built with. No arrow points up.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("session-core", &[]),
     ("session-file", &["session-core"]),
     ("session-db", &["session-core"]),
@@ -36,11 +36,27 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "session-http",
         ],
     ),
+    (
+        "session-docs",
+        &[
+            "session-core",
+            "session-db",
+            "session-cache",
+            "session-cached-db",
+            "session-http",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
 /// Members that nobody else is built or tested with.
-const NOBODY_MAY_USE: [&str; 4] = ["session-cli", "django-and-axum", "mail", "xtask"];
+const NOBODY_MAY_USE: [&str; 5] = [
+    "session-cli",
+    "django-and-axum",
+    "mail",
+    "session-docs",
+    "xtask",
+];
 
 /// The crates below which no test may reach up, since publishing it would go in a circle.
 const TESTED_ALONE: [&str; 1] = ["session-core"];
