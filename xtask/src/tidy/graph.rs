@@ -4,7 +4,7 @@ use super::Finding;
 use crate::workspace::Workspace;
 
 /// Each member, and the members that it may be built with. No arrow points up.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("session-core", &[]),
     ("session-file", &["session-core"]),
     ("session-db", &["session-core"]),
@@ -25,6 +25,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
         "django-and-axum",
         &["session-core", "session-file", "session-db", "session-http"],
     ),
+    ("frameworks", &["session-http"]),
     (
         "mail",
         &[
@@ -50,9 +51,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 ];
 
 /// Members that nobody else is built or tested with.
-const NOBODY_MAY_USE: [&str; 5] = [
+const NOBODY_MAY_USE: [&str; 6] = [
     "session-cli",
     "django-and-axum",
+    "frameworks",
     "mail",
     "session-docs",
     "xtask",
