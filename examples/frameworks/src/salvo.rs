@@ -1,7 +1,11 @@
 //! salvo: the layer is a `hoop`, by salvo's own adapter for tower's layers.
+//!
+//! The parts of salvo are named one by one to compile less; with `salvo` and its feature `tower-compat` they are
+//! `salvo::prelude::*`.
 
-use salvo::http::ReqBody;
-use salvo::prelude::{Request, Response, Router, TowerLayerCompat, handler};
+use salvo_core::http::ReqBody;
+use salvo_core::prelude::{Request, Response, Router, handler};
+use salvo_extra::tower_compat::TowerLayerCompat;
 use session_http::{Error, LazySession, SessionLayer};
 
 /// The application. To be called within a runtime, since the adapter starts a task.

@@ -3,13 +3,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ::salvo::conn::ConnCtrl;
-use ::salvo::conn::SocketAddr;
 use frameworks::{hyper, poem, salvo};
 use http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
+use salvo_core::conn::ConnCtrl;
+use salvo_core::conn::SocketAddr;
 use session_core::conformance::Operation;
 use session_http::SessionLayer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -80,15 +80,15 @@ fn over_poem(sessions: SessionLayer) -> App {
 }
 
 fn over_salvo(sessions: SessionLayer) -> App {
-    let service = ::salvo::Service::new(salvo::app(sessions));
+    let service = salvo_core::Service::new(salvo::app(sessions));
     Box::new(move |request| {
         let nowhere = || SocketAddr::Unknown;
         let control = ConnCtrl::new();
         let handler =
             service.hyper_handler(nowhere(), nowhere(), Scheme::HTTP, None, control, None);
         Box::pin(async move {
-            let request = request.map(|()| ::salvo::http::ReqBody::None);
-            let request = ::salvo::Request::from_hyper(request, Scheme::HTTP);
+            let request = request.map(|()| salvo_core::http::ReqBody::None);
+            let request = salvo_core::Request::from_hyper(request, Scheme::HTTP);
             let response = handler.handle(request).await.strip_to_hyper();
             let (head, body) = response.into_parts();
             let body = body.collect().await.expect("the body ends").to_bytes();
