@@ -14,6 +14,8 @@ cargo xtask test-all                          run what CI runs, and end with a t
 cargo xtask services                          start the services that tests use, and keep them
 cargo xtask tidy                              check what prose can't keep
 cargo xtask bench                             measure what a session costs a request, ours and its peers'
+cargo xtask book                              make a book of the documentation
+cargo xtask release-check                     check what has to hold before a release
 
 `cargo xtask COMMAND --help` says more about one of them.
 ";
@@ -82,6 +84,21 @@ cargo xtask bench [--quick] [--full] [--memory] [--json FILE] [--from FILE] [--a
   --report          write docs/performance
 ";
 
+const BOOK: &str = "\
+Makes a book of the pages that docs/SUMMARY.md names, in `book` in the target folder. It needs mdBook:
+`cargo install mdbook --locked`.
+
+cargo xtask book
+";
+
+const RELEASE_CHECK: &str = "\
+Checks what has to hold before a release and is too much for every run: bans, licenses and sources of dependencies (cargo-deny),
+the Rust version that is promised, the oldest versions of dependencies that are permitted, what would be uploaded, and the promises of the
+last release. What is not installed is a failure.
+
+cargo xtask release-check
+";
+
 /// What the caller wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -92,6 +109,8 @@ pub(crate) enum Command {
     Services(Services),
     Tidy,
     Bench(Bench),
+    Book,
+    ReleaseCheck,
 }
 
 /// How to serve the demo.
@@ -151,6 +170,10 @@ pub(crate) fn parse(
             Some("services") => services(&mut parser),
             Some("tidy") => without_options(&mut parser, TIDY, Command::Tidy),
             Some("bench") => bench(&mut parser),
+            Some("book") => without_options(&mut parser, BOOK, Command::Book),
+            Some("release-check") => {
+                without_options(&mut parser, RELEASE_CHECK, Command::ReleaseCheck)
+            }
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {}", name.display()).into()),
         },

@@ -2,12 +2,14 @@
 
 mod arguments;
 mod bench;
+mod book;
 mod check;
 mod console;
 mod demo;
 mod demo_django;
 mod outside_crate;
 mod process;
+mod release_check;
 mod report;
 mod service;
 mod test_all;
@@ -62,6 +64,8 @@ fn run(workspace: &Workspace, command: Command) -> Result<bool> {
         Command::Services(options) => service::run(workspace, options),
         Command::Tidy => tidy::run(workspace),
         Command::Bench(options) => bench::run(workspace, &options),
+        Command::Book => book::run(workspace),
+        Command::ReleaseCheck => release_check::run(workspace),
     }
 }
 

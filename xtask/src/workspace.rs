@@ -22,6 +22,8 @@ pub(crate) struct Package {
     /// Its folder, relative to the root, with `/` between the parts.
     pub(crate) folder: String,
     pub(crate) is_library: bool,
+    /// Whether others get it from the registry.
+    pub(crate) is_published: bool,
     /// Its integration tests' names.
     pub(crate) tests: Vec<String>,
     pub(crate) features: BTreeMap<String, Vec<String>>,
@@ -46,6 +48,11 @@ pub(crate) struct FeatureSet {
 }
 
 impl Workspace {
+    /// The members that others get from the registry.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.is_published)
+    }
+
     /// Asks cargo, which also finds the root when xtask is started in a folder below it.
     pub(crate) fn find() -> Result<Self> {
         let metadata = metadata(Path::new("."), &["--no-deps"])?;
@@ -104,6 +111,7 @@ impl Package {
                 .display()
                 .to_string(),
             is_library: targets_of("lib").next().is_some(),
+            is_published: package["publish"].is_null(),
             tests: targets_of("test").collect(),
             features: features(package),
             one_of: list(
@@ -232,6 +240,7 @@ mod tests {
             name: "sample".to_owned(),
             folder: "sample".to_owned(),
             is_library: true,
+            is_published: true,
             tests: Vec::new(),
             features: features
                 .iter()
