@@ -20,9 +20,9 @@ pub(crate) struct Content {
     pub(crate) created_at: Option<Timestamp>,
 }
 
-/// Computes a value from the one that is there. Runs the application's closure, so never under a lock.
+/// Computes a value from the one that is there; `None` removes it. Runs the application's closure, so never under a lock.
 pub(crate) type Modifier =
-    Arc<dyn Fn(Option<&RawJson>) -> Result<RawJson, SessionError> + Send + Sync>;
+    Arc<dyn Fn(Option<&RawJson>) -> Result<Option<RawJson>, SessionError> + Send + Sync>;
 
 /// One thing that a request did.
 #[derive(Clone)]
@@ -66,10 +66,10 @@ impl Entry {
             Self::Remove { name } => {
                 content.data.remove(name);
             }
-            Self::Modify { name, modifier } => {
-                let value = modifier(content.data.raw(name))?;
-                content.data.set_raw(name, value);
-            }
+            Self::Modify { name, modifier } => match modifier(content.data.raw(name))? {
+                Some(value) => content.data.set_raw(name, value),
+                None => drop(content.data.take_raw(name)),
+            },
             Self::Clear => content.data.clear(),
             Self::LogIn { owner, at } => {
                 if content

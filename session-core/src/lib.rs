@@ -61,4 +61,4 @@ pub use own_sessions::SessionInfo;
 pub use owner::Owner;
 pub use policy::{Activity, Limits, Policy, Reissue, Renewal};
 pub use reseal::Resealed;
-pub use session::{DetachedSession, SessionBase};
+pub use session::{DetachedSession, Message, MessageLevel, Messages, SessionBase};

@@ -33,6 +33,8 @@ pub(crate) const OWN_SESSIONS_MAX: usize = 1000;
 /// How often a log-in looks again for sessions beyond the owner's limit, because some had another key when they were to be
 /// ended.
 pub(crate) const LIMIT_TRIES_MAX: usize = 4;
+/// Messages that wait to be shown. Nobody reads more of them on one page.
+pub(crate) const MESSAGES_MAX: usize = 64;
 /// How often the default body of `touch` tries anew when writers are faster.
 pub(crate) const TOUCH_TRIES_MAX: usize = 64;
 /// How old the answer may be that a session still lives, for what outlives its request. A thousand open sockets then cost some

@@ -2,11 +2,13 @@
 
 mod detached;
 mod lifetime;
+mod messages;
 mod values;
 
 pub use detached::DetachedSession;
 #[cfg(feature = "django")]
 pub(crate) use lifetime::Before;
+pub use messages::{Message, MessageLevel, Messages};
 
 use std::fmt;
 use std::sync::Arc;

@@ -43,8 +43,9 @@ pub use require_owner::RequireOwner;
 pub use session::{LazySession, Session};
 pub use session_core::{
     Activity, Clock, DetachedSession, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore,
-    Name, NameOf, Owner, Policy, Reissue, Renewal, Resealed, SessionBase, SessionData,
-    SessionError, SessionHandle, SessionInfo, SessionKey, SessionManager, SystemClock,
+    Message, MessageLevel, Messages, Name, NameOf, Owner, Policy, Reissue, Renewal, Resealed,
+    SessionBase, SessionData, SessionError, SessionHandle, SessionInfo, SessionKey, SessionManager,
+    SystemClock,
 };
 #[cfg(feature = "sealed")]
 pub use session_core::{DigestKeys, KeyRing, codec::SealedCodec};

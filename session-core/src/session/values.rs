@@ -204,9 +204,18 @@ impl SessionBase {
             Arc::new(move |raw| {
                 let mut value = parse_or_default::<T>(&name, raw)?;
                 change(&mut value);
-                RawJson::of(&name, &value)
+                RawJson::of(&name, &value).map(Some)
             })
         };
+        self.modify_raw(name, modifier)
+    }
+
+    /// Runs `modifier` on the value of `name`, now and on whatever other requests store until the commit.
+    pub(super) fn modify_raw(
+        &self,
+        name: ByteString,
+        modifier: Modifier,
+    ) -> Result<(), SessionError> {
         for _ in 0..CLOSURE_TRIES_MAX {
             let before = self.raw(&name);
             // The application's code, so without the lock: if somebody else in this request was faster, once more.
@@ -215,8 +224,13 @@ impl SessionBase {
             if state.view.data.raw(&name) != before.as_ref() {
                 continue;
             }
-            self.check_room(&state, &name, &value)?;
-            state.view.data.set_raw(&name, value);
+            match value {
+                Some(value) => {
+                    self.check_room(&state, &name, &value)?;
+                    state.view.data.set_raw(&name, value);
+                }
+                None => drop(state.view.data.take_raw(&name)),
+            }
             state.note(Entry::Modify { name, modifier });
             return Ok(());
         }

@@ -31,6 +31,9 @@ enum Deed {
     Flush,
     Cycle,
     LogIn,
+    PushMessage,
+    TakeMessages,
+    PopMessages,
 }
 
 impl Deed {
@@ -45,6 +48,8 @@ impl Deed {
         Self::Cycle,
         Self::LogIn,
     ];
+
+    const MESSAGES: [Self; 3] = [Self::PushMessage, Self::TakeMessages, Self::PopMessages];
 }
 
 /// A store that lets somebody else go first before each of its calls.
@@ -125,6 +130,8 @@ struct Answer {
     ended: Ended,
     /// What `take` and `modify_now` gave.
     got: Option<u32>,
+    /// The messages that it has shown.
+    shown: Vec<String>,
 }
 
 impl Answer {
@@ -134,7 +141,7 @@ impl Answer {
 }
 
 async fn request(slot: SessionSlot, number: usize, deed: Deed) -> Answer {
-    let mut got = None;
+    let (mut got, mut shown) = (None, Vec::new());
     let done = async {
         let session = slot.session().await?;
         match deed {
@@ -156,11 +163,20 @@ async fn request(slot: SessionSlot, number: usize, deed: Deed) -> Answer {
                 session.set(&format!("name{number}"), &number)?;
                 session.log_in(7)?;
             }
+            Deed::PushMessage => session.messages().info(format!("new{number}"))?,
+            Deed::TakeMessages => shown = session.messages().take().await?,
+            Deed::PopMessages => shown = session.messages().pop()?,
         }
         slot.commit(Completion::Success).await
     };
     let ended = Ended(done.await);
-    Answer { deed, ended, got }
+    let shown = shown.iter().map(|one| one.text().to_owned()).collect();
+    Answer {
+        deed,
+        ended,
+        got,
+        shown,
+    }
 }
 
 /// Tells whether a future may be polled.
@@ -206,6 +222,7 @@ fn run(servers: &Servers, deeds: &[Deed], choices: &[usize]) -> Vec<(usize, usiz
     session.set("original", &true).unwrap();
     session.set("ticket", &1).unwrap();
     session.set("count", &10).unwrap();
+    session.messages().info("old").unwrap();
     finish(session.save()).unwrap();
     let key: SessionKey = session.session_key().unwrap();
     let mut requests: Vec<Running> = deeds
@@ -367,12 +384,33 @@ fn nothing_is_lost_and_nothing_comes_back(
         );
     }
 
+    // Who takes messages shows none that another has taken; who pops them may.
+    let mut taken: Vec<_> = did(Deed::TakeMessages)
+        .flat_map(|answer| &answer.shown)
+        .collect();
+    let messages = taken.len();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken.len(), messages, "{deeds:?}: a message is shown twice");
+
     // While the session lives and nobody cleared it, whatever was answered with success is in it.
     let Some(data) = originals.first() else {
         return;
     };
     if did(Deed::Clear).count() > 0 {
         return;
+    }
+    let left: String = data.get("_messages").unwrap().unwrap_or_default();
+    let pushed = answers.iter().enumerate().filter(|(_, answer)| {
+        answer.deed == Deed::PushMessage && answer.ended.word() == "accessed"
+    });
+    let pushed = pushed.map(|(number, _)| format!("new{number}"));
+    for message in pushed.chain(["old".to_owned()]) {
+        let is_shown = answers.iter().any(|answer| answer.shown.contains(&message));
+        let is_left = left.contains(&format!("\"{message}\""));
+        assert!(is_shown || is_left, "{deeds:?}: a message is lost");
+        let is_taken = taken.contains(&&message);
+        assert!(!(is_taken && is_left), "{deeds:?}: a message comes back");
     }
     for (number, answer) in answers.iter().enumerate() {
         if answer.deed == Deed::Set && in_original(&answer) {
@@ -407,6 +445,21 @@ fn race_01_two_requests_in_every_order() {
         }
     }
     say(&format!("two requests: {orders} orders"));
+    assert!(
+        orders > 300,
+        "only {orders} orders: the requests don't meet"
+    );
+}
+
+#[test]
+fn race_01_two_requests_with_messages_in_every_order() {
+    let mut orders = 0;
+    for first in Deed::MESSAGES {
+        for second in Deed::MESSAGES.into_iter().chain(Deed::ALL) {
+            orders += every_order(&Servers::alike(), &[first, second]);
+        }
+    }
+    say(&format!("two requests with messages: {orders} orders"));
     assert!(
         orders > 300,
         "only {orders} orders: the requests don't meet"

@@ -21,6 +21,8 @@ mod limits_and_events;
 mod manager;
 #[cfg(test)]
 mod merge;
+#[cfg(test)]
+mod messages;
 #[cfg(feature = "sealed")]
 #[cfg(test)]
 mod moves;
