@@ -333,7 +333,7 @@ impl Given {
                 })?,
             });
         }
-        if named.iter().any(|named| named.shows_password) {
+        if !self.is_quiet && named.iter().any(|named| named.shows_password) {
             warnings.push("every user of this machine can read the password in a command line; give the URL by env:VARIABLE, @FILE or --store-file".to_owned());
         }
         let mut places = named.into_iter().map(|named| named.place);

@@ -50,6 +50,10 @@ pub(crate) struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     /// Sessions may be lost in ways that some live with.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only Redis is warned of")
+    )]
     Warning,
     /// Sessions can't be kept, or will be lost.
     Error,
@@ -80,6 +84,15 @@ impl Place {
         opened.map_err(|failure| Failure::failed(format!("{self}: {failure}")))
     }
 
+    #[cfg_attr(
+        not(any(
+            feature = "redis",
+            feature = "sqlite",
+            feature = "postgres",
+            feature = "mysql"
+        )),
+        expect(clippy::unused_async, reason = "only a server is waited for")
+    )]
     async fn opened(&self, opening: Opening) -> Result<Box<dyn Backend>, Failure> {
         match self {
             #[cfg(feature = "file")]

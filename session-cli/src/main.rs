@@ -17,7 +17,6 @@ use std::process::ExitCode;
 
 use crate::arguments::Invocation;
 use crate::outcome::Outcome;
-use crate::progress::Voice;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,10 +31,8 @@ async fn main() -> ExitCode {
             return Outcome::Misused.into();
         }
     };
-    if invocation.voice != Voice::Silent {
-        for warning in &invocation.warnings {
-            complain(&format!("warning: {warning}"));
-        }
+    for warning in &invocation.warnings {
+        complain(&format!("warning: {warning}"));
     }
     let as_json = invocation.as_json;
     let ended = command::run(*invocation).await;

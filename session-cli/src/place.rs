@@ -163,10 +163,6 @@ impl Database {
     }
 
     /// The file of a SQLite database.
-    #[cfg_attr(
-        not(feature = "sqlite"),
-        expect(dead_code, reason = "the others have none")
-    )]
     pub(crate) fn file(&self) -> Option<PathBuf> {
         let path = self.url.strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);

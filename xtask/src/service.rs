@@ -82,6 +82,17 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     of_session_cached_db("security"),
     of_session_cached_db("round_trips_redis_postgres"),
     ServiceTest {
+        package: "session-cli",
+        test: "servers",
+        services: &[
+            &postgres::SERVICE,
+            &mariadb::SERVICE,
+            &redis::STANDALONE,
+            &redis::CLUSTER,
+            &redis::SENTINEL,
+        ],
+    },
+    ServiceTest {
         package: "django-and-axum",
         test: "live",
         services: &[&django::ON_SQLITE, &django::ON_POSTGRES],

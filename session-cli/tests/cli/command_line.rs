@@ -146,10 +146,9 @@ fn a_store_that_can_not_be_reached_is_code_1_in_words_and_in_json() {
 fn a_password_on_the_command_line_is_warned_of_and_never_repeated() {
     // Nobody listens there.
     let with_password = "redis://ada:swordfish@127.0.0.1:1/0";
-    let of_a_database = "postgres://ada:swordfish@127.0.0.1:1/shop?password=swordfish";
     for arguments in [
         vec!["stats", "--store", with_password],
-        vec!["check", "--json", "--store", of_a_database],
+        vec!["check", "--json", "--store", with_password],
         vec!["copy", with_password, "file:b", "--journal", "j"],
         // Mistakes that an operator makes in a hurry.
         vec!["stats", with_password],

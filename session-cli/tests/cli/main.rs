@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod writers;
 
 #[cfg(test)]
 mod command_line;

@@ -131,22 +131,26 @@ impl Site {
         SessionManager::new(self.store().await)
     }
 
-    /// All live records by their keys, without their versions, which are each store's own.
+    /// All live records by their keys.
     pub(crate) async fn records(&self) -> BTreeMap<StoreKey, String> {
-        let store = self.store().await;
-        let scan = store.scan().expect("both have one");
-        let (mut all, mut page) = (BTreeMap::new(), Page::first(1_000));
-        loop {
-            let found = scan.page(page).await.expect("it can be read");
-            let Some((last, _)) = found.last() else {
-                return all;
-            };
-            page = Page::after(last.clone(), 1_000);
-            let live = found
-                .into_iter()
-                .filter(|(_, record)| record.is_live(now()));
-            all.extend(live.map(|(key, record)| (key, shown(&record))));
-        }
+        records(&*self.store().await).await
+    }
+}
+
+/// All live records of a store by their keys, without their versions, which are each store's own.
+pub(crate) async fn records(store: &dyn SessionStore) -> BTreeMap<StoreKey, String> {
+    let scan = store.scan().expect("it has one");
+    let (mut all, mut page) = (BTreeMap::new(), Page::first(1_000));
+    loop {
+        let found = scan.page(page).await.expect("it can be read");
+        let Some((last, _)) = found.last() else {
+            return all;
+        };
+        page = Page::after(last.clone(), 1_000);
+        let live = found
+            .into_iter()
+            .filter(|(_, record)| record.is_live(now()));
+        all.extend(live.map(|(key, record)| (key, shown(&record))));
     }
 }
 
