@@ -131,12 +131,7 @@ impl SessionLayer {
     }
 
     /// What all requests that pass this layer and its clones have in common.
-    #[cfg(feature = "actix-web")]
-    pub(crate) fn setup(&self) -> &Arc<Setup> {
-        &self.0
-    }
-
-    #[cfg(feature = "test-util")]
+    #[cfg(any(feature = "actix-web", feature = "test-util"))]
     pub(crate) fn setup(&self) -> &Arc<Setup> {
         &self.0
     }
