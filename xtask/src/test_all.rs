@@ -216,9 +216,10 @@ impl Run<'_> {
 
     fn service_test(&mut self, test: &ServiceTest, fleet: &mut Fleet) {
         let name = format!("tests: {}, {}", test.package, test.test);
-        let mut command = self
-            .workspace
-            .cargo(["test", "--all-features", "--no-fail-fast"]);
+        let mut command = self.workspace.cargo(["test", "--no-fail-fast"]);
+        let package = self.packages.iter().find(|p| p.name == test.package);
+        let features = package.map(|package| package.all_features().arguments);
+        command.args(features.unwrap_or_default());
         command.args(["--package", test.package, "--test", test.test]);
         self.for_tests(&mut command);
         let mut is_worth_it = false;

@@ -30,6 +30,8 @@ pub(crate) struct Package {
     /// The features without any of which it does not compile, by its own word: `package.metadata.xtask.one-of` in its
     /// manifest.
     pub(crate) one_of: Vec<String>,
+    /// The features that only pass on those of other crates, which are checked there: `package.metadata.xtask.passed-on`.
+    pub(crate) passed_on: Vec<String>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
@@ -114,12 +116,8 @@ impl Package {
             is_published: package["publish"].is_null(),
             tests: targets_of("test").collect(),
             features: features(package),
-            one_of: list(
-                package.pointer("/metadata/xtask").unwrap_or(&Value::Null),
-                "one-of",
-            )
-            .filter_map(|feature| feature.as_str().map(str::to_owned))
-            .collect(),
+            one_of: said(package, "one-of"),
+            passed_on: said(package, "passed-on"),
             dependencies: list(package, "dependencies")
                 .map(|dependency| Dependency {
                     name: text(dependency, "name").to_owned(),
@@ -141,7 +139,7 @@ impl Package {
             });
         }
         let mut seen = BTreeSet::from([BTreeSet::new()]);
-        for name in self.features.keys() {
+        for name in self.own_features() {
             let on = self.switched_on([name]);
             let compiles =
                 self.one_of.is_empty() || self.one_of.iter().any(|one| on.contains(one.as_str()));
@@ -155,13 +153,34 @@ impl Package {
                 });
             }
         }
-        if seen.insert(self.switched_on(self.features.keys())) {
-            sets.push(FeatureSet {
-                label: "all features".to_owned(),
-                arguments: vec!["--all-features".to_owned()],
-            });
+        let all: Vec<&String> = self.own_features().collect();
+        if seen.insert(self.switched_on(all.iter().copied())) {
+            sets.push(self.all_features());
         }
         sets
+    }
+
+    /// All that are checked together.
+    pub(crate) fn all_features(&self) -> FeatureSet {
+        if self.passed_on.is_empty() {
+            return FeatureSet {
+                label: "all features".to_owned(),
+                arguments: vec!["--all-features".to_owned()],
+            };
+        }
+        let own: Vec<&str> = self.own_features().map(String::as_str).collect();
+        FeatureSet {
+            label: format!("all features but {}", self.passed_on.join(", ")),
+            arguments: vec![
+                "--no-default-features".to_owned(),
+                format!("--features={}", own.join(",")),
+            ],
+        }
+    }
+
+    fn own_features(&self) -> impl Iterator<Item = &String> {
+        let is_own = |name: &&String| *name != "default" && !self.passed_on.contains(name);
+        self.features.keys().filter(is_own)
     }
 
     /// All that the named features bring. A feature that only stands for others is not in it.
@@ -178,6 +197,13 @@ impl Package {
         reached.remove("default");
         reached
     }
+}
+
+/// What a manifest says to xtask.
+fn said(package: &Value, name: &str) -> Vec<String> {
+    let metadata = package.pointer("/metadata/xtask").unwrap_or(&Value::Null);
+    let said = list(metadata, name).filter_map(Value::as_str);
+    said.map(str::to_owned).collect()
 }
 
 /// Cargo's metadata for the workspace at `folder`.
@@ -236,7 +262,11 @@ mod tests {
     }
 
     fn labels_with(features: &[(&str, &[&str])], one_of: &[&str]) -> Vec<String> {
-        let package = Package {
+        labels_of(&sample(features, one_of))
+    }
+
+    fn sample(features: &[(&str, &[&str])], one_of: &[&str]) -> Package {
+        Package {
             name: "sample".to_owned(),
             folder: "sample".to_owned(),
             is_library: true,
@@ -250,8 +280,12 @@ mod tests {
                 })
                 .collect(),
             one_of: one_of.iter().map(|&name| name.to_owned()).collect(),
+            passed_on: Vec::new(),
             dependencies: Vec::new(),
-        };
+        }
+    }
+
+    fn labels_of(package: &Package) -> Vec<String> {
         let sets = package.feature_sets();
         sets.into_iter().map(|set| set.label).collect()
     }
@@ -278,6 +312,21 @@ mod tests {
             labels_with(features, &["a", "b"]),
             ["a", "b", "all features"]
         );
+    }
+
+    #[test]
+    fn what_is_only_passed_on_is_in_no_set() {
+        let features: &[(&str, &[&str])] = &[
+            ("default", &["a", "b", "tls"]),
+            ("a", &["dep:a"]),
+            ("b", &["dep:b"]),
+            ("tls", &["b?/tls"]),
+        ];
+        let mut package = sample(features, &["a", "b"]);
+        package.passed_on = vec!["tls".to_owned()];
+        assert_eq!(labels_of(&package), ["a", "b", "all features but tls"]);
+        let all = package.all_features().arguments;
+        assert_eq!(all, ["--no-default-features", "--features=a,b"]);
     }
 
     #[test]
