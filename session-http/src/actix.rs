@@ -1,7 +1,8 @@
-//! Sessions in actix-web: [`SessionLayer`](crate::SessionLayer) and [`NoActivity`](crate::NoActivity) as its middleware,
-//! [`Session`], [`LazySession`] and [`RequireOwner`] as its extractors, [`Error`] as its response.
+//! Sessions in actix-web: [`SessionLayer`](crate::SessionLayer), [`LoginRequired`](crate::LoginRequired) and
+//! [`NoActivity`](crate::NoActivity) as its middleware, [`Session`], [`LazySession`] and [`RequireOwner`] as its extractors,
+//! [`Error`] as its response.
 //!
-//! ```
+//! ```no_run
 //! use actix_web::{App, HttpServer, web};
 //! use session_http::{MemoryStore, Session, SessionLayer};
 //!
@@ -11,7 +12,6 @@
 //!     Ok(format!("Visit number {visits}\n"))
 //! }
 //!
-//! # #[expect(dead_code, reason = "a server has no end")]
 //! #[tokio::main] // or #[actix_web::main]
 //! async fn main() -> std::io::Result<()> {
 //!     let sessions = SessionLayer::new(MemoryStore::new()); // one for all workers: made here, and cloned below
@@ -27,6 +27,7 @@
 
 mod future;
 mod headers;
+mod login_required;
 mod middleware;
 mod no_activity;
 
@@ -46,6 +47,7 @@ use crate::require_owner::RequireOwner;
 use crate::session::{LazySession, Session};
 
 pub use future::ResponseFuture;
+pub use login_required::LoginRequiredMiddleware;
 pub use middleware::SessionMiddleware;
 pub use no_activity::NoActivityMiddleware;
 

@@ -3,13 +3,15 @@
 //! actix-web 4 stands on `http` 0.2, everything else here on `http` 1. Neither gives away the bytes behind its values, so
 //! that each value has to be copied; and so only those are that somebody looks at.
 
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{self as theirs, HeaderMap as TheirHeaders, HeaderName};
 use actix_web::http::{StatusCode as TheirStatus, Uri as TheirUri};
 use http::header as ours;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
 use crate::headers::X_FORWARDED_PROTO;
+use crate::tower::login_required::SEC_FETCH_MODE;
 
 type Names = (HeaderName, ours::HeaderName);
 
@@ -77,6 +79,25 @@ pub(super) fn origin(uri: &TheirUri, is_secure: bool) -> Uri {
     }
     parts.path_and_query = Some(PathAndQuery::from_static("/"));
     Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// A copy of what a request says of what it is for. A copy of its target is made by the way of its text.
+pub(super) fn question(request: &RequestHead) -> Request<()> {
+    let mut copy = Request::new(());
+    if let Ok(method) = Method::from_bytes(request.method.as_str().as_bytes()) {
+        *copy.method_mut() = method;
+    }
+    let target = request.uri.path_and_query();
+    if let Some(Ok(uri)) = target.map(|target| target.as_str().parse()) {
+        *copy.uri_mut() = uri;
+    }
+    let sec_fetch_mode = HeaderName::from_static("sec-fetch-mode");
+    let names = [
+        (theirs::ACCEPT, ours::ACCEPT),
+        (sec_fetch_mode, SEC_FETCH_MODE),
+    ];
+    *copy.headers_mut() = copied(&request.headers, &names);
+    copy
 }
 
 /// A copy of a response's headers, as far as sessions are concerned with them. `key` tells of a key in place of the cookie.

@@ -16,7 +16,7 @@ use crate::require_owner::owner_of;
 use crate::session::LazySession;
 use crate::tower::future::refused;
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+pub(crate) const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Lets only those requests through whose visitor is logged in. A [`tower_layer::Layer`] for routes, inside of the
 /// [`SessionLayer`](crate::SessionLayer).
@@ -170,19 +170,26 @@ where
 
 impl LoginRequired {
     fn answer<Q, B: Default + 'static>(&self, error: Error, request: &Request<Q>) -> Response<B> {
-        let redirection = match error {
-            Error::NotLoggedIn { .. } => self.redirection(request),
-            _ => None,
+        self.redirect(&error, request)
+            .unwrap_or_else(|| refused(Refusal::of(error)))
+    }
+
+    /// What sends the visitor to the log-in page, if that is what this error asks for.
+    pub(crate) fn redirect<Q, B: Default>(
+        &self,
+        error: &Error,
+        request: &Request<Q>,
+    ) -> Option<Response<B>> {
+        let Error::NotLoggedIn { .. } = error else {
+            return None;
         };
-        let Some((status, location)) = redirection else {
-            return refused(Refusal::of(error));
-        };
+        let (status, location) = self.redirection(request)?;
         let mut response = Response::new(B::default());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(LOCATION, location);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        Some(response)
     }
 }
 

@@ -18,9 +18,9 @@ use std::future::{pending, ready};
 use std::pin::Pin;
 
 use ::axum::body::Body;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use session_core::SessionError;
-use session_http::{LazySession, Result, SessionLayer};
+use session_http::{LazySession, LoginRequired, Result, SessionLayer};
 
 use crate::support::Reply;
 
@@ -60,7 +60,13 @@ const HEADERS: &[(&str, &str)] = &[
     ("set-cookie", "__Host-sessionid=from-the-handler"),
 ];
 
-/// What all applications do, by path. Below `/quiet` they do the same, for clients that nobody sits in front of.
+/// Stands around what is below `/members`.
+fn members_only() -> LoginRequired {
+    LoginRequired::redirecting_to(Uri::from_static("/log-in"))
+}
+
+/// What all applications do, by path. Below `/quiet` they do the same for clients that nobody sits in front of, and below
+/// `/members` for those who are logged in; `/number` is for owners who have a number.
 async fn act(path: &str, lazy: LazySession) -> Result<Said> {
     let said = match path {
         "visit" => {

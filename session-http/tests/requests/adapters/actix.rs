@@ -18,9 +18,9 @@ use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use session_core::conformance::{Call, Operation};
-use session_http::{Error, LazySession, NoActivity, Result, Session, SessionLayer};
+use session_http::{Error, LazySession, NoActivity, RequireOwner, Result, Session, SessionLayer};
 
-use super::{App, Said, act};
+use super::{App, Said, act, members_only};
 use crate::streaming::Late;
 use crate::support::{Reply, Site, cookie_of, get, post};
 
@@ -65,8 +65,14 @@ pub(super) fn pages(config: &mut ServiceConfig) {
     let quiet = web::scope("/quiet")
         .wrap(NoActivity::new())
         .route("/{page}", web::to(page));
+    let members = web::scope("/members")
+        .wrap(members_only())
+        .route("/{page}", web::to(page));
+    let number = async |RequireOwner(number): RequireOwner<u32>| number.to_string();
     config
         .service(quiet)
+        .service(members)
+        .route("/number", web::to(number))
         .route("/extracted", web::to(extracted))
         .route("/{page}", web::to(page));
 }

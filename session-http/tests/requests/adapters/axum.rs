@@ -7,10 +7,10 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{AppendHeaders, IntoResponse};
 use axum::routing::any;
-use session_http::{Error, LazySession, NoActivity, Session, SessionLayer};
+use session_http::{Error, LazySession, NoActivity, RequireOwner, Session, SessionLayer};
 use tower::ServiceExt;
 
-use super::{App, Said, act};
+use super::{App, Said, act, members_only};
 use crate::streaming::Late;
 use crate::support::Reply;
 
@@ -36,6 +36,11 @@ pub(super) fn pages() -> Router {
     pages()
         .route("/extracted", extracted)
         .nest("/quiet", pages().layer(NoActivity::new()))
+        .nest("/members", pages().layer(members_only()))
+        .route(
+            "/number",
+            any(async |RequireOwner(number): RequireOwner<u32>| number.to_string()),
+        )
 }
 
 pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>> {

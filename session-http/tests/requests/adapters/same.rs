@@ -1,7 +1,7 @@
 //! One request, one layer: what every adapter does with it.
 
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE, VARY};
+use http::{HeaderValue, StatusCode};
 use session_core::conformance::{Call, Operation};
 use session_core::store::StoreError;
 use tokio::task::{LocalSet, spawn_local, yield_now};
@@ -26,6 +26,8 @@ over_every_adapter!(
         a_client_that_is_gone_leaves_only_what_was_acknowledged,
         what_a_handler_says_about_caches_and_cookies_is_kept_where_it_is_safe,
         a_page_that_asks_by_itself_renews_nothing,
+        pages_for_members_lead_to_the_log_in_and_back,
+        a_handler_may_ask_for_an_owner,
     ],
     adapters: [],
     logged: [],
@@ -257,5 +259,40 @@ async fn a_page_that_asks_by_itself_renews_nothing(site: Site, app: App) {
         let reply = app(get(path, Some(&cookie))).await;
         assert_eq!(reply.body, "ada", "{path}");
         assert_eq!(site.writes(), writes, "{path}");
+    }
+}
+
+async fn pages_for_members_lead_to_the_log_in_and_back(_site: Site, app: App) {
+    let page = |key: Option<&str>, mode: &'static str| {
+        let mut request = get("/members/who?a=b&c=d", key.map(cookie_of).as_deref());
+        let mode = HeaderValue::from_static(mode);
+        request.headers_mut().insert("sec-fetch-mode", mode);
+        request
+    };
+    let reply = app(page(None, "navigate")).await;
+    assert_eq!(reply.status, StatusCode::FOUND);
+    assert_eq!(
+        reply.headers[LOCATION],
+        "/log-in?next=/members/who%3Fa%3Db%26c%3Dd"
+    );
+    assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
+    let reply = app(page(None, "cors")).await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(reply.headers[CACHE_CONTROL], "no-store");
+    let reason = reply.reason.expect("an outer layer finds the error");
+    assert!(reason.contains("nobody is logged in"), "{reason}");
+    let key = app(post("/log-in", None)).await.expect_issued();
+    assert_eq!(app(page(Some(&key), "navigate")).await.body, "ada");
+}
+
+async fn a_handler_may_ask_for_an_owner(site: Site, app: App) {
+    let seven = site.visitor(|session| session.log_in(7).unwrap()).await;
+    let ada = site.visitor(|session| session.log_in("ada").unwrap()).await;
+    for (key, status) in [(Some(&seven), 200), (Some(&ada), 500), (None, 401)] {
+        let cookie = key.map(|key| cookie_of(key));
+        let reply = app(get("/number", cookie.as_deref())).await;
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.body == "7", status == 200, "{reply:?}");
+        assert_eq!(reply.reason.is_some(), status != 200);
     }
 }

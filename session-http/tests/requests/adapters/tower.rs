@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use session_core::conformance::{Call, Operation};
-use session_http::{Error, LazySession, NoActivity, Session, SessionLayer};
+use session_http::{Error, LazySession, NoActivity, RequireOwner, Session, SessionLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use super::{App, Said, act};
+use super::{App, Said, act, members_only};
 use crate::streaming::Late;
 use crate::support::{Reply, Site, cookie_of, get, post};
 
@@ -20,6 +20,10 @@ pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>>
         if request.uri().path().starts_with("/quiet/") {
             let quiet = NoActivity::new().layer(service_fn(serve));
             return quiet.oneshot(request).await;
+        }
+        if request.uri().path().starts_with("/members/") {
+            let members = members_only().layer(service_fn(serve));
+            return members.oneshot(request).await;
         }
         serve(request).await
     });
@@ -33,9 +37,14 @@ pub(super) fn app(layers: &[SessionLayer]) -> Pin<Box<dyn Future<Output = App>>>
 }
 
 async fn serve(request: Request<Body>) -> Result<Response<Late>, Infallible> {
-    let acted = match request.uri().path() {
-        "/extracted" => extracted(&request).await,
-        path => match LazySession::from_extensions(request.extensions()) {
+    let (head, _) = request.into_parts();
+    let (path, extensions) = (head.uri.path(), &head.extensions);
+    let acted = match path {
+        "/extracted" => extracted(extensions).await,
+        "/number" => RequireOwner::<u32>::from_extensions(extensions)
+            .await
+            .map(|RequireOwner(number)| Said::text(number.to_string())),
+        path => match LazySession::from_extensions(extensions) {
             Ok(session) => {
                 let page = path.rsplit('/').next().unwrap_or_default();
                 act(page, session).await
@@ -61,10 +70,10 @@ async fn serve(request: Request<Body>) -> Result<Response<Late>, Infallible> {
     Ok(response)
 }
 
-async fn extracted(request: &Request<Body>) -> Result<Said, Error> {
-    let one = Session::from_extensions(request.extensions()).await?;
+async fn extracted(extensions: &Extensions) -> Result<Said, Error> {
+    let one = Session::from_extensions(extensions).await?;
     one.set("a", &1)?;
-    let two = Session::from_extensions(request.extensions()).await?;
+    let two = Session::from_extensions(extensions).await?;
     Ok(Said::text(two.len().to_string()))
 }
 
