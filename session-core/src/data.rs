@@ -83,6 +83,13 @@ impl RawJson {
         Ok((name, Self(value)))
     }
 
+    /// Names and values as one object.
+    pub(crate) fn of_data(name: &str, data: &SessionData) -> Result<Self, SessionError> {
+        let text = ByteString::try_from(data.to_json());
+        text.map(Self)
+            .map_err(|_not_utf8| SessionError::not_text(name))
+    }
+
     pub(crate) fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T, SessionError> {
         serde_json::from_str(&self.0).map_err(|error| SessionError::wrong_type(name, &error))
     }

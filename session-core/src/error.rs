@@ -27,6 +27,22 @@ pub enum SessionError {
         /// What did not fit, and where, without the value.
         source: BoxError,
     },
+    /// A [`View`](crate::View)'s value is there in a version from which there is no way to the application's own: it is of a newer
+    /// release, or [`View::upgrade`](crate::View::upgrade) has refused it. It is kept as it is.
+    #[error(
+        "the session's value \"{name}\" has version {found}, and can't be brought to version {wanted}"
+    )]
+    #[non_exhaustive]
+    NotUpgradable {
+        /// The value's name.
+        name: String,
+        /// Its version.
+        found: u32,
+        /// The application's.
+        wanted: u32,
+        /// What stood in the way, without the value.
+        source: BoxError,
+    },
     /// A value can't be written as JSON. Nothing was changed.
     #[error("the value for \"{name}\" can't be stored as JSON")]
     #[non_exhaustive]

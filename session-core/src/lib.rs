@@ -61,4 +61,6 @@ pub use own_sessions::SessionInfo;
 pub use owner::Owner;
 pub use policy::{Activity, Limits, Policy, Reissue, Renewal};
 pub use reseal::Resealed;
-pub use session::{DetachedSession, Message, MessageLevel, Messages, SessionBase};
+pub use session::{
+    DetachedSession, Message, MessageLevel, Messages, OldView, SessionBase, TypedSession, View,
+};

@@ -4,11 +4,13 @@ mod detached;
 mod lifetime;
 mod messages;
 mod values;
+mod view;
 
 pub use detached::DetachedSession;
 #[cfg(feature = "django")]
 pub(crate) use lifetime::Before;
 pub use messages::{Message, MessageLevel, Messages};
+pub use view::{OldView, TypedSession, View};
 
 use std::fmt;
 use std::sync::Arc;

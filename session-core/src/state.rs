@@ -263,6 +263,12 @@ impl Shared {
         self.manager.policy()
     }
 
+    /// Whether a commit is still to come that stores what is changed.
+    pub(crate) fn will_be_committed(&self) -> bool {
+        let state = self.lock();
+        !state.headers_sent && !state.is_late
+    }
+
     /// Ends the held session, at the next commit or save.
     pub(crate) fn end_held(&self, state: &mut State) {
         if let Some(held) = &state.held {

@@ -32,3 +32,5 @@ mod no_secret_is_printed;
 mod security;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod views;
