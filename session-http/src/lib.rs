@@ -1,4 +1,4 @@
-//! Django's sessions for Rust web applications: a tower layer, axum extractors, and nothing else to wire up.
+//! Django's sessions for Rust web applications: a tower layer and actix-web middleware, extractors, and nothing else to wire up.
 #![cfg_attr(feature = "axum", doc = include_str!("../docs/crate.md"))]
 
 mod error;
@@ -10,6 +10,7 @@ mod setup;
 mod request;
 mod exchange;
 mod session;
+mod session_view;
 mod require_owner;
 mod next;
 pub mod tower;
@@ -27,7 +28,7 @@ pub mod testing;
 mod must_not_build;
 #[cfg(all(feature = "axum", any(doc, doctest)))]
 pub mod recipes;
-#[cfg(all(feature = "actix-web", any(doc, doctest)))]
+#[cfg(any(doc, doctest))]
 pub mod frameworks;
 
 /// The page for teams that move from Django, whose code is tested.
@@ -41,11 +42,12 @@ pub use error::{Error, Result};
 pub use next::safe_next;
 pub use require_owner::RequireOwner;
 pub use session::{LazySession, Session};
+pub use session_view::SessionView;
 pub use session_core::{
     Activity, Clock, DetachedSession, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore,
-    Message, MessageLevel, Messages, Name, NameOf, Owner, Policy, Reissue, Renewal, Resealed,
-    SessionBase, SessionData, SessionError, SessionHandle, SessionInfo, SessionKey, SessionManager,
-    SystemClock,
+    Message, MessageLevel, Messages, Name, NameOf, OldView, Owner, Policy, Reissue, Renewal,
+    Resealed, SessionBase, SessionData, SessionError, SessionHandle, SessionInfo, SessionKey,
+    SessionManager, SystemClock, TypedSession, View,
 };
 #[cfg(feature = "sealed")]
 pub use session_core::{DigestKeys, KeyRing, codec::SealedCodec};

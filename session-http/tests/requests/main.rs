@@ -44,3 +44,5 @@ mod target;
 mod testing_kit;
 #[cfg(test)]
 mod who_may_enter;
+#[cfg(test)]
+mod views;
