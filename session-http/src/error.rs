@@ -24,7 +24,7 @@ pub enum Error {
     #[error(
         "no `session_http::SessionLayer` has seen this request: add it after the routes that need it, since `Router::layer` \
          and `Router::route_layer` apply only to routes that were added before; in a `ServiceBuilder`, put it above whatever \
-         asks for the session"
+         asks for the session; with actix-web, `wrap` it around the application or the scope"
     )]
     MissingLayer,
     /// The session has no owner, and what was asked for is for visitors who are logged in.

@@ -8,7 +8,7 @@ use session_core::SessionBase;
 use crate::error::{Error, Result};
 use crate::request::Carried;
 
-/// The visitor's session, loaded. An axum extractor; derefs to [`SessionBase`], which has all its methods.
+/// The visitor's session, loaded. An axum and actix-web extractor; derefs to [`SessionBase`], which has all its methods.
 ///
 /// Extracting it costs one look-up in the store if the client sent a key, and none if it did not. Everything in one
 /// request that asks for the session shares one state, and clones do, too: one may be moved into a task. A response whose
@@ -49,7 +49,7 @@ impl Deref for Session {
     }
 }
 
-/// The visitor's session, not loaded yet. An axum extractor that costs nothing.
+/// The visitor's session, not loaded yet. An axum and actix-web extractor that costs nothing.
 ///
 /// ```
 /// use session_http::LazySession;

@@ -10,7 +10,8 @@ use crate::config::{CookieConfig, Interruption};
 use crate::setup::Setup;
 use crate::tower::SessionService;
 
-/// Gives every request a session. A [`tower_layer::Layer`]; cheap to clone, and it can't fail.
+/// Gives every request a session. A [`tower_layer::Layer`], and with the feature `actix-web` a middleware of actix-web's; cheap to
+/// clone, and it can't fail.
 ///
 /// ```
 /// # #[cfg(feature = "axum")] {
