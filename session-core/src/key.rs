@@ -180,6 +180,9 @@ pub enum KeyPolicy {
     /// The first 160 bits of SHA-256 of the key, so that reading the store does not let anybody in.
     #[default]
     Hashed,
+    /// As [`Hashed`](Self::Hashed), with a name mixed in, so that no key of one kind of sessions is one of another kind in the same
+    /// store. Made by [`hashed_for`](Self::hashed_for).
+    HashedFor(Arc<str>),
     /// The first 160 bits of HMAC-SHA256 of the key, under a secret of the server: who can write the store, and does not have
     /// that secret, can't make a session either.
     #[cfg(feature = "sealed")]
@@ -190,6 +193,22 @@ pub enum KeyPolicy {
 }
 
 impl KeyPolicy {
+    /// Hashes for one kind of sessions among several in one store, such as those of a back office beside those of the shop: a key that
+    /// was issued for one is unknown to the other. With a secret, `KeyRing::with_name` does the same for `DigestKeys`.
+    ///
+    /// ```
+    /// use session_core::{KeyPolicy, SessionKey};
+    ///
+    /// let key = SessionKey::generate()?;
+    /// let office = KeyPolicy::hashed_for("back office");
+    /// assert_ne!(office.store_key(&key), KeyPolicy::Hashed.store_key(&key));
+    /// # Ok::<(), session_core::SessionError>(())
+    /// ```
+    #[must_use]
+    pub fn hashed_for(name: &str) -> Self {
+        Self::HashedFor(Arc::from(name))
+    }
+
     /// What a store sees in place of `key`.
     #[must_use]
     pub fn store_key(&self, key: &SessionKey) -> StoreKey {
@@ -197,6 +216,17 @@ impl KeyPolicy {
             Self::Hashed => {
                 // Where it is, and wiped there: what is moved, as by `digest`, leaves a copy of the key behind.
                 let mut hasher = Sha256::new();
+                hasher.update(key.0.as_slice());
+                let mut digest = Output::<Sha256>::default();
+                hasher.finalize_into_reset(&mut digest);
+                StoreKey::from_digest(&digest)
+            }
+            Self::HashedFor(name) => {
+                let mut hasher = Sha256::new();
+                // Longer than a key by itself, so that nothing is digested here that `Hashed` digests.
+                hasher.update(b"session-core 1: a key's digest for sessions named: ");
+                hasher.update(name.as_bytes());
+                // A key has always the same length, so that the name ends where it does.
                 hasher.update(key.0.as_slice());
                 let mut digest = Output::<Sha256>::default();
                 hasher.finalize_into_reset(&mut digest);

@@ -42,6 +42,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 use crate::error::{Error, Result, client_text};
+use crate::marked::{LazySessionOf, SessionOf};
 use crate::request::Carried;
 use crate::require_owner::RequireOwner;
 use crate::session::{LazySession, Session};
@@ -68,6 +69,25 @@ impl FromRequest for LazySession {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(carried_by(request))
+    }
+}
+
+impl<M: 'static> FromRequest for SessionOf<M> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>> + Send>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let session = LazySessionOf::carried_by(request.extensions().get());
+        Box::pin(async move { session?.load().await })
+    }
+}
+
+impl<M: 'static> FromRequest for LazySessionOf<M> {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::carried_by(request.extensions().get()))
     }
 }
 

@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::error::{Error, client_text};
+use crate::marked::{LazySessionOf, SessionOf};
 use crate::require_owner::RequireOwner;
 use crate::session::{LazySession, Session};
 
@@ -24,6 +25,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Session {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for LazySession {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_extensions(&parts.extensions)
+    }
+}
+
+impl<M: 'static, S: Send + Sync> FromRequestParts<S> for SessionOf<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_extensions(&parts.extensions).await
+    }
+}
+
+impl<M: 'static, S: Send + Sync> FromRequestParts<S> for LazySessionOf<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {

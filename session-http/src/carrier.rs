@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 
 use crate::config::CookieConfig;
@@ -191,12 +191,12 @@ impl Carrier {
         }
     }
 
-    /// The header of a response that tells the client, unless it is told by a cookie.
-    pub(crate) fn response_header(&self) -> Option<HeaderName> {
+    /// The header of a response that tells the client.
+    pub(crate) fn response_header(&self) -> HeaderName {
         match self {
-            Self::Cookie(_) => None,
-            Self::Bearer => Some(SESSION_TOKEN),
-            Self::Header(KeyHeader(name)) => Some(name.clone()),
+            Self::Cookie(_) => SET_COOKIE,
+            Self::Bearer => SESSION_TOKEN,
+            Self::Header(KeyHeader(name)) => name.clone(),
         }
     }
 

@@ -43,6 +43,17 @@ pub enum Error {
         /// The type's name.
         expected: &'static str,
     },
+    /// A handler asked for the session of one of several layers, and no layer with that mark serves the request.
+    #[error(
+        "no `session_http::SessionLayer` that is marked with `{marker}` serves this request: call `with_marker` on the layer, add \
+         it after the routes that need it, and give it a cookie or header of its own, since of two layers with the same one the \
+         inner one does nothing"
+    )]
+    #[non_exhaustive]
+    MissingMarkedLayer {
+        /// The type that was asked for.
+        marker: &'static str,
+    },
     /// A cookie's configuration is not valid, or contradicts itself.
     #[error("the session cookie is not configured correctly: {advice}")]
     #[non_exhaustive]
@@ -89,6 +100,7 @@ impl Error {
             Self::NotLoggedIn { .. } => StatusCode::UNAUTHORIZED,
             Self::Session(_)
             | Self::MissingLayer
+            | Self::MissingMarkedLayer { .. }
             | Self::OwnerOfAnotherType { .. }
             | Self::InvalidCookie { .. }
             | Self::InvalidHeader { .. } => StatusCode::INTERNAL_SERVER_ERROR,

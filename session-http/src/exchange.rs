@@ -4,9 +4,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-#[cfg(feature = "actix-web")]
-use http::HeaderName;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use session_core::adapter::{Completion, Outcome};
 use session_core::store::StoreError;
 use session_core::{Renewal, SessionError};
@@ -14,7 +13,7 @@ use session_core::{Renewal, SessionError};
 use crate::config::Interruption;
 use crate::error::{Chain, Error};
 use crate::headers;
-use crate::request::Carried;
+use crate::request::{Carried, CarriedSession};
 use crate::setup::Setup;
 
 /// What the core answered to a commit.
@@ -80,9 +79,9 @@ impl Exchange {
         }
     }
 
-    /// The response's header that tells of a key, unless it is the cookie's.
+    /// The response's header that tells of a key.
     #[cfg(feature = "actix-web")]
-    pub(crate) fn response_header(&self) -> Option<HeaderName> {
+    pub(crate) fn response_header(&self) -> HeaderName {
         self.carried.0.setup().carrier.response_header()
     }
 
@@ -129,11 +128,11 @@ impl Exchange {
                 }
                 let issued = setup.carrier.issue(value.expose_secret(), max_age);
                 issued
-                    .map(|issued| hand_out(setup, issued, headers))
-                    .map_err(|error| Box::new(Refusal::of(error)))
+                    .map(|issued| hand_out(&self.carried.0, issued, headers))
+                    .map_err(|error| Box::new(self.refusal_of(error)))
             }
             Ok(Outcome::Revoke) => {
-                hand_out(setup, setup.carrier.removal(), headers);
+                hand_out(&self.carried.0, setup.carrier.removal(), headers);
                 Ok(())
             }
             Ok(_) => {
@@ -158,17 +157,30 @@ impl Exchange {
         }
     }
 
+    /// The handler's response is not sent, and what the layers inside have told the client by it is: their sessions are stored.
+    fn refusal_of(&self, error: Error) -> Refusal {
+        let mut refusal = Refusal::of(error);
+        for (header, value) in self.carried.0.take_told_inside() {
+            tell(&header, value, &mut refusal.headers);
+        }
+        refusal
+    }
+
     fn refuse(&self, error: SessionError) -> Refusal {
         let setup = self.carried.0.setup();
         let is_interrupted = matches!(error, SessionError::Interrupted);
         // The row is gone, although a copy may still be read: the client must not present its key again.
         let is_deleted = matches!(error, SessionError::Store(StoreError::DeletedWithin { .. }));
-        let mut refusal = Refusal::of(error.into());
+        let mut refusal = self.refusal_of(error.into());
         if is_interrupted && setup.interruption == Interruption::BadRequest {
             refusal.status = StatusCode::BAD_REQUEST;
         }
         if is_deleted {
-            hand_out(setup, setup.carrier.removal(), &mut refusal.headers);
+            hand_out(
+                &self.carried.0,
+                setup.carrier.removal(),
+                &mut refusal.headers,
+            );
         }
         refusal
     }
@@ -193,26 +205,35 @@ impl Refusal {
 }
 
 /// Makes of a response one that tells the client what to send from now on.
-fn hand_out(setup: &Setup, issued: HeaderValue, headers: &mut HeaderMap) {
-    let name = setup.carrier.name();
-    if let Some(header) = setup.carrier.response_header() {
-        if headers.insert(header, issued).is_some() {
-            tracing::warn!(
-                header = name,
-                "a handler set the header that tells of the session's key, which was replaced: give it another name"
-            );
-        }
-        headers::forbid_storing(headers);
-    } else {
-        if headers::set_cookie(headers, name, issued) {
-            tracing::warn!(
-                cookie = name,
-                "a handler set a cookie of the session's name, which was removed: give it another name"
-            );
-        }
-        headers::make_private(headers);
+fn hand_out(carried: &CarriedSession, issued: HeaderValue, headers: &mut HeaderMap) {
+    let carrier = &carried.setup().carrier;
+    let header = carrier.response_header();
+    if header == SET_COOKIE && headers::remove_cookie(headers, carrier.name()) {
+        tracing::warn!(
+            cookie = carrier.name(),
+            "a handler set a cookie of the session's name, which was removed: give it another name"
+        );
     }
-    headers::vary_by(headers, setup.carrier.varies_by());
+    if header != SET_COOKIE && headers.contains_key(&header) {
+        tracing::warn!(
+            header = header.as_str(),
+            "a handler set the header that tells of the session's key, which was replaced: give it another name"
+        );
+    }
+    carried.note_told(&header, &issued);
+    tell(&header, issued, headers);
+    headers::vary_by(headers, carrier.varies_by());
+}
+
+/// Adds what tells a client of a key, and keeps caches from handing it to others.
+fn tell(header: &HeaderName, value: HeaderValue, headers: &mut HeaderMap) {
+    if *header == SET_COOKIE {
+        headers.append(SET_COOKIE, value);
+        headers::make_private(headers);
+    } else {
+        headers.insert(header, value);
+        headers::forbid_storing(headers);
+    }
 }
 
 /// A response that depends on what the client sent.

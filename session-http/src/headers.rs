@@ -69,9 +69,9 @@ pub(crate) fn forbid_sharing(headers: &mut HeaderMap) -> bool {
     true
 }
 
-/// Adds our `Set-Cookie`. One response can't set a cookie twice (RFC 6265 section 4.1.1), so that others of its name make
-/// room; says whether there were any. Other cookies stay as they are.
-pub(crate) fn set_cookie(headers: &mut HeaderMap, name: &str, cookie: HeaderValue) -> bool {
+/// Makes room for our `Set-Cookie`: one response can't set a cookie twice (RFC 6265 section 4.1.1). Says whether there were
+/// others of its name. Other cookies stay as they are.
+pub(crate) fn remove_cookie(headers: &mut HeaderMap, name: &str) -> bool {
     let is_taken = headers
         .get_all(SET_COOKIE)
         .iter()
@@ -88,7 +88,6 @@ pub(crate) fn set_cookie(headers: &mut HeaderMap, name: &str, cookie: HeaderValu
             headers.append(SET_COOKIE, other);
         }
     }
-    headers.append(SET_COOKIE, cookie);
     is_taken
 }
 
@@ -276,16 +275,13 @@ mod tests {
     #[test]
     fn race_11_cook_12_one_response_sets_a_cookie_once_and_keeps_the_others() {
         let mut headers = with(&SET_COOKIE, &["a=1; Path=/", "id=theirs", "idx=2", "ID=3"]);
-        assert!(set_cookie(&mut headers, "id", "id=ours".parse().unwrap()));
+        assert!(remove_cookie(&mut headers, "id"));
         assert_eq!(
             lines(&headers, &SET_COOKIE),
-            ["a=1; Path=/", "idx=2", "ID=3", "id=ours"]
+            ["a=1; Path=/", "idx=2", "ID=3"]
         );
-        assert!(!set_cookie(
-            &mut headers,
-            "other",
-            "other=1".parse().unwrap()
-        ));
+        assert!(!remove_cookie(&mut headers, "id"));
+        assert!(!remove_cookie(&mut headers, "other"));
     }
 
     #[test]

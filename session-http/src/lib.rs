@@ -11,6 +11,7 @@ mod request;
 mod exchange;
 mod session;
 mod session_view;
+mod marked;
 mod require_owner;
 mod next;
 pub mod tower;
@@ -39,6 +40,7 @@ mod running_with_django {}
 pub use carrier::KeyHeader;
 pub use config::{CookieConfig, CookieConfigBuilder, Interruption, SameSite};
 pub use error::{Error, Result};
+pub use marked::{LazySessionOf, SessionOf};
 pub use next::safe_next;
 pub use require_owner::RequireOwner;
 pub use session::{LazySession, Session};

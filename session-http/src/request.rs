@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::header::Entry;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
@@ -12,6 +12,7 @@ use session_core::adapter::SessionSlot;
 use crate::carrier::Carrier;
 use crate::cookie::{self, Found};
 use crate::error::Error;
+use crate::marked::Marker;
 use crate::setup::Setup;
 
 /// The request extension. Innermost layer first; the layers around it are behind it.
@@ -29,6 +30,8 @@ pub(crate) struct CarriedSession {
     /// Whether somebody has said that this request is no sign of life from its visitor.
     is_no_activity: AtomicBool,
     outer: Option<Carried>,
+    /// What the layers inside of this one have told the client, which must hear of it whatever becomes of this one's session.
+    told_inside: Mutex<Vec<(HeaderName, HeaderValue)>>,
 }
 
 /// A request extension: whatever layers the request has still to pass, it is no sign of life from its visitor.
@@ -64,12 +67,26 @@ impl Carried {
             late: OnceLock::new(),
             is_no_activity: AtomicBool::new(is_no_activity),
             outer,
+            told_inside: Mutex::default(),
         }))
     }
 
     /// What the innermost layer has put into the request.
     pub(crate) fn of(extensions: &Extensions) -> Result<&Self, Error> {
         extensions.get().ok_or(Error::MissingLayer)
+    }
+
+    /// What the layer with this mark has put into the request, this one or one around it.
+    pub(crate) fn marked(&self, marker: Marker) -> Option<&Self> {
+        let mut layer = Some(self);
+        while let Some(carried) = layer {
+            let own = carried.0.setup.marker;
+            if own.is_some_and(|own| own.is_same(marker)) {
+                return Some(carried);
+            }
+            layer = carried.0.outer.as_ref();
+        }
+        None
     }
 
     /// Tells this layer and those around it that nobody is there.
@@ -97,6 +114,23 @@ impl Carried {
 impl CarriedSession {
     pub(crate) fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// Notes for the layers around this one what it tells the client in a header.
+    pub(crate) fn note_told(&self, header: &HeaderName, value: &HeaderValue) {
+        let mut layer = self.outer.as_ref();
+        while let Some(Carried(outer)) = layer {
+            let told = outer.told_inside.lock();
+            let mut told = told.unwrap_or_else(PoisonError::into_inner);
+            told.push((header.clone(), value.clone()));
+            layer = outer.outer.as_ref();
+        }
+    }
+
+    /// What the layers inside of this one have told the client, by header.
+    pub(crate) fn take_told_inside(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let told = self.told_inside.lock();
+        std::mem::take(&mut *told.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether the request has a header that may hold a key.

@@ -64,7 +64,6 @@ pub struct LazySession(Carried);
 
 impl LazySession {
     /// The session that a request carries.
-    #[cfg(feature = "actix-web")]
     pub(crate) fn of(carried: &Carried) -> Self {
         Self(carried.clone())
     }

@@ -9,6 +9,7 @@ use session_core::SessionManager;
 use crate::carrier::Carrier;
 use crate::config::{CookieConfig, Interruption};
 use crate::headers::{self, Transport};
+use crate::marked::Marker;
 
 /// What all requests that pass one layer have in common.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub(crate) struct Setup {
     pub(crate) manager: SessionManager,
     pub(crate) carrier: Carrier,
     pub(crate) interruption: Interruption,
+    /// By what an extractor names this layer among several.
+    pub(crate) marker: Option<Marker>,
     /// Whether there is nothing more to say about how requests come. Shared by clones, since a router makes many.
     transport_is_known: Arc<AtomicBool>,
     /// Whether it was said already that a cookie looks like ours. Shared, too.
@@ -28,6 +31,7 @@ impl Setup {
             manager,
             carrier: Carrier::Cookie(CookieConfig::default()),
             interruption: Interruption::default(),
+            marker: None,
             transport_is_known: Arc::default(),
             look_alike_is_known: Arc::default(),
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use actix_web::HttpResponse;
 use actix_web::body::EitherBody;
 use actix_web::dev::ServiceResponse;
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use session_core::adapter::Outcome;
 
@@ -105,18 +105,18 @@ fn finish<B>(
     mut response: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
     let key = exchange.response_header();
-    let mut copy = headers::of_response(response.headers(), key.clone());
+    let mut copy = headers::of_response(response.headers(), &key);
     match exchange.finish(committed, &mut copy) {
         Ok(()) => {
-            headers::put_back(&copy, response.headers_mut(), key);
+            headers::put_back(&copy, response.headers_mut(), &key);
             response.map_into_left_body()
         }
-        Err(refusal) => response.into_response(refused(*refusal, key).map_into_right_body()),
+        Err(refusal) => response.into_response(refused(*refusal).map_into_right_body()),
     }
 }
 
 /// What is sent in place of the handler's response.
-fn refused(refusal: Refusal, key: Option<HeaderName>) -> HttpResponse {
+fn refused(refusal: Refusal) -> HttpResponse {
     let Refusal {
         status,
         headers,
@@ -125,7 +125,7 @@ fn refused(refusal: Refusal, key: Option<HeaderName>) -> HttpResponse {
     // This logs the error, and keeps it where a middleware around finds it.
     let mut response = explained(HttpResponse::from_error(error), status);
     *response.status_mut() = headers::status(status);
-    headers::put_back(&headers, response.headers_mut(), key);
+    headers::add(&headers, response.headers_mut());
     response
 }
 

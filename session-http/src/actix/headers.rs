@@ -53,9 +53,11 @@ fn their_name(name: &ours::HeaderName) -> Option<HeaderName> {
     HeaderName::from_bytes(name.as_str().as_bytes()).ok()
 }
 
-fn of_key(name: Option<ours::HeaderName>) -> Option<Names> {
-    let name = name?;
-    Some((their_name(&name)?, name))
+/// The header that tells of a key, where it is none of those that every response may have.
+fn of_key(name: &ours::HeaderName) -> Option<Names> {
+    let is_known = OF_RESPONSES.iter().any(|(_, known)| known == name);
+    let their_name = their_name(name).filter(|_| !is_known)?;
+    Some((their_name, name.clone()))
 }
 
 /// A copy of what a request says of how it came.
@@ -101,18 +103,14 @@ pub(super) fn question(request: &RequestHead) -> Request<()> {
 }
 
 /// A copy of a response's headers, as far as sessions are concerned with them. `key` tells of a key in place of the cookie.
-pub(super) fn of_response(headers: &TheirHeaders, key: Option<ours::HeaderName>) -> HeaderMap {
+pub(super) fn of_response(headers: &TheirHeaders, key: &ours::HeaderName) -> HeaderMap {
     let mut copy = copied(headers, &OF_RESPONSES);
     copy.extend(copied(headers, of_key(key).as_slice()));
     copy
 }
 
 /// Makes a response's headers say what their copy says by now.
-pub(super) fn put_back(
-    copy: &HeaderMap,
-    headers: &mut TheirHeaders,
-    key: Option<ours::HeaderName>,
-) {
+pub(super) fn put_back(copy: &HeaderMap, headers: &mut TheirHeaders, key: &ours::HeaderName) {
     for (their_name, our_name) in OF_RESPONSES.into_iter().chain(of_key(key)) {
         let lines = copy.get_all(our_name);
         let before = headers.get_all(&their_name);
@@ -133,12 +131,17 @@ pub(super) fn put_back(
     }
 }
 
-/// Adds headers to those of a response.
+/// Adds headers to those of a response that is ours.
 pub(super) fn add(more: &HeaderMap, headers: &mut TheirHeaders) {
     for (name, value) in more {
-        let value = theirs::HeaderValue::from_bytes(value.as_bytes());
-        if let (Some(name), Ok(value)) = (their_name(name), value) {
-            headers.insert(name, value);
+        let copy = theirs::HeaderValue::from_bytes(value.as_bytes());
+        if let (Some(name), Ok(mut copy)) = (their_name(name), copy) {
+            copy.set_sensitive(value.is_sensitive());
+            if name == theirs::SET_COOKIE {
+                headers.append(name, copy);
+            } else {
+                headers.insert(name, copy);
+            }
         }
     }
 }
@@ -207,7 +210,7 @@ mod tests {
         add(theirs::SET_COOKIE, b"b=\xff", false);
         add(theirs::VARY, b"Accept", false);
         add(theirs::ETAG, b"\"x\"", false);
-        let mut copy = of_response(&headers, None);
+        let mut copy = of_response(&headers, &ours::SET_COOKIE);
         assert!(
             !copy.contains_key(ours::ETAG),
             "more is copied than is needed"
@@ -216,7 +219,7 @@ mod tests {
         ours_too.set_sensitive(true);
         copy.append(ours::SET_COOKIE, ours_too);
         copy.remove(ours::VARY);
-        put_back(&copy, &mut headers, None);
+        put_back(&copy, &mut headers, &ours::SET_COOKIE);
         let cookies: Vec<_> = headers
             .get_all(theirs::SET_COOKIE)
             .map(|line| (line.as_bytes(), line.is_sensitive()))

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_web::HttpResponse;
 use actix_web::body::EitherBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::{HttpMessage, HttpResponse};
 
 use crate::LoginRequired;
-use crate::actix::{carried_by, headers};
+use crate::actix::headers;
 use crate::error::Error;
 use crate::require_owner::owner_of;
 
@@ -57,7 +57,8 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let (inner, layer) = (Rc::clone(&self.inner), self.layer.clone());
         Box::pin(async move {
-            let entered = match carried_by(request.request()) {
+            let session = layer.session_in(request.extensions().get());
+            let entered = match session {
                 Ok(lazy) => owner_of(&lazy).await,
                 Err(error) => Err(error),
             };

@@ -129,7 +129,11 @@ impl Fetch {
         // Browsers say it only to whom they trust.
         if self.target.is_trustworthy(trusts_loopback) {
             // What a page fetches by itself is taken for a script's, which has this mode unless it asks for another.
-            let mode = if self.is_navigation { "navigate" } else { "cors" };
+            let mode = if self.is_navigation {
+                "navigate"
+            } else {
+                "cors"
+            };
             builder = builder
                 .header(SEC_FETCH_SITE, self.relation())
                 .header(SEC_FETCH_MODE, mode);

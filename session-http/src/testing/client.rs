@@ -80,13 +80,15 @@ impl TestClient {
 
     /// Takes from a response's headers what they say of the session's key.
     pub fn receive(&mut self, headers: &HeaderMap) {
-        let told = match self.setup.carrier.response_header() {
-            Some(header) => headers.get(header).map(HeaderValue::as_bytes),
-            None => headers
-                .get_all(SET_COOKIE)
+        let header = self.setup.carrier.response_header();
+        let told = if header == SET_COOKIE {
+            headers
+                .get_all(header)
                 .iter()
                 .rfind(|header| cookie::sets(header, self.setup.carrier.name()))
-                .and_then(|header| header.as_bytes().split(|byte| *byte == b';').next()),
+                .and_then(|header| header.as_bytes().split(|byte| *byte == b';').next())
+        } else {
+            headers.get(header).map(HeaderValue::as_bytes)
         };
         if let Some(told) = told {
             self.sent = self.to_send(told);

@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use crate::carrier::{Carrier, KeyHeader};
 use crate::config::{CookieConfig, Interruption};
+use crate::marked::Marker;
 use crate::setup::Setup;
 use crate::tower::SessionService;
 
@@ -29,7 +30,7 @@ use crate::tower::SessionService;
 /// what a response gets.
 ///
 /// If a request passes two layers of the same cookie name (or the same header), the inner one does nothing. With different names both work, and
-/// extractors give the innermost layer's session.
+/// extractors give the innermost layer's session; [`SessionOf`](crate::SessionOf) names another.
 #[derive(Debug, Clone)]
 #[must_use = "add it to a router or a service"]
 pub struct SessionLayer(Arc<Setup>);
@@ -88,6 +89,12 @@ impl SessionLayer {
     /// What a request is answered whose session another request has ended under it.
     pub fn with_interruption(self, interruption: Interruption) -> Self {
         self.with(|setup| setup.interruption = interruption)
+    }
+
+    /// Marks the layer, so that [`SessionOf<M>`](crate::SessionOf) means this one among several that a request passes. `M` is any
+    /// type. Give each layer a cookie of its own.
+    pub fn with_marker<M: 'static>(self) -> Self {
+        self.with(|setup| setup.marker = Some(Marker::of::<M>()))
     }
 
     /// As Django behaves with its default settings, all at once:

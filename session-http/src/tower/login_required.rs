@@ -11,10 +11,15 @@ use tower_service::Service;
 
 use crate::error::Error;
 use crate::exchange::Refusal;
+use crate::marked::LazySessionOf;
 use crate::next::with_next;
+use crate::request::Carried;
 use crate::require_owner::owner_of;
 use crate::session::LazySession;
 use crate::tower::future::refused;
+
+/// Finds a layer's session in what the innermost layer has put into a request.
+type FindSession = fn(Option<&Carried>) -> Result<LazySession, Error>;
 
 pub(crate) const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
@@ -79,12 +84,17 @@ pub(crate) const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch
 #[must_use = "add it to routes or a service"]
 pub struct LoginRequired {
     page: Option<Arc<str>>,
+    /// Whose session counts, if it is not the innermost layer's.
+    marked: Option<FindSession>,
 }
 
 impl LoginRequired {
     /// 401 for everybody who is not logged in.
     pub const fn new() -> Self {
-        Self { page: None }
+        Self {
+            page: None,
+            marked: None,
+        }
     }
 
     /// The log-in page for visitors of pages, and 401 for the rest. A page of this site is named by its path alone; on another
@@ -97,6 +107,23 @@ impl LoginRequired {
     pub fn redirecting_to(page: Uri) -> Self {
         Self {
             page: Some(Arc::from(page.to_string())),
+            marked: None,
+        }
+    }
+
+    /// Asks the session of the layer that is marked with `M`, as [`SessionOf`](crate::SessionOf) does, and not the innermost.
+    pub fn in_session_of<M: 'static>(mut self) -> Self {
+        self.marked = Some(|innermost| {
+            LazySessionOf::<M>::carried_by(innermost).map(|session| (*session).clone())
+        });
+        self
+    }
+
+    /// The session that counts.
+    pub(crate) fn session_in(&self, innermost: Option<&Carried>) -> Result<LazySession, Error> {
+        match self.marked {
+            Some(find) => find(innermost),
+            None => innermost.map(LazySession::of).ok_or(Error::MissingLayer),
         }
     }
 
@@ -156,7 +183,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let layer = self.layer.clone();
         Box::pin(async move {
-            let entered = match LazySession::from_extensions(request.extensions()) {
+            let entered = match layer.session_in(request.extensions().get()) {
                 Ok(lazy) => owner_of(&lazy).await,
                 Err(error) => Err(error),
             };

@@ -35,6 +35,8 @@ mod security;
 #[cfg(test)]
 mod sockets;
 #[cfg(test)]
+mod several_sessions;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;
