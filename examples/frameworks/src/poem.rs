@@ -1,20 +1,17 @@
 //! poem: a middleware of a few lines around the layer.
 //!
 //! poem's own `TowerLayerCompatExt` takes layers of services whose requests are `poem::Request`, and so not this one, whose
-//! requests are `http::Request`.
+//! requests are `http::Request` of any body.
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::Scheme;
-use http::{Request as HttpRequest, Response as HttpResponse};
 use http_body_util::combinators::BoxBody;
-use poem::web::{LocalAddr, RemoteAddr};
 use poem::{
-    Body, Endpoint, EndpointExt, Error, FromRequest, Middleware, Request, RequestBody,
-    RequestParts, Response, Result, Route, handler,
+    Endpoint, EndpointExt, Error, FromRequest, Middleware, Request, RequestBody, Response, Result,
+    Route, handler,
 };
 use session_http::{LazySession, SessionLayer};
 use tower::{Layer, ServiceExt, service_fn};
@@ -81,41 +78,26 @@ pub struct WithSessions<E> {
 impl<E: Endpoint + 'static> Endpoint for WithSessions<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
-        let (inner, origin) = (Arc::clone(&self.inner), Origin::of(&request));
-        let service = service_fn(move |request: HttpRequest<PoemBody>| {
-            let (inner, origin) = (Arc::clone(&inner), origin.clone());
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        // The layer does not look into bodies: poem's request is the body, with all that routers have put into it.
+        let mut head = http::Request::new(());
+        *head.method_mut() = request.method().clone();
+        *head.uri_mut() = request.uri().clone();
+        *head.headers_mut() = std::mem::take(request.headers_mut());
+        *head.extensions_mut() = std::mem::take(request.extensions_mut());
+        let inner = Arc::clone(&self.inner);
+        let service = service_fn(move |head: http::Request<Request>| {
+            let inner = Arc::clone(&inner);
             async move {
-                let response = inner.get_response(origin.put_back(request)).await;
-                Ok::<HttpResponse<PoemBody>, Infallible>(response.into())
+                let (head, mut request) = head.into_parts();
+                *request.headers_mut() = head.headers;
+                *request.extensions_mut() = head.extensions;
+                let response = inner.get_response(request).await;
+                Ok::<http::Response<PoemBody>, Infallible>(response.into())
             }
         });
         let service = self.sessions.layer(service);
-        let Ok(response) = service.oneshot(request.into()).await;
+        let Ok(response) = service.oneshot(head.map(|()| request)).await;
         Ok(response.into())
-    }
-}
-
-/// What a request of poem's has and one of `http`'s has not.
-#[derive(Clone)]
-struct Origin {
-    local: LocalAddr,
-    remote: RemoteAddr,
-    scheme: Scheme,
-}
-
-impl Origin {
-    fn of(request: &Request) -> Self {
-        Self {
-            local: request.local_addr().clone(),
-            remote: request.remote_addr().clone(),
-            scheme: request.scheme().clone(),
-        }
-    }
-
-    fn put_back(self, request: HttpRequest<PoemBody>) -> Request {
-        let (parts, body) = request.into_parts();
-        let parts = RequestParts::from((parts, self.local, self.remote, self.scheme));
-        Request::from_parts(parts, Body::from(body))
     }
 }

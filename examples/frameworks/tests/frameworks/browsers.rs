@@ -80,7 +80,11 @@ fn over_poem(sessions: SessionLayer) -> App {
 }
 
 fn over_salvo(sessions: SessionLayer) -> App {
-    let service = salvo_core::Service::new(salvo::app(sessions));
+    on_salvo(salvo::app(sessions))
+}
+
+fn on_salvo(router: salvo_core::Router) -> App {
+    let service = salvo_core::Service::new(router);
     Box::new(move |request| {
         let nowhere = || SocketAddr::Unknown;
         let control = ConnCtrl::new();
@@ -190,4 +194,41 @@ async fn a_store_that_is_down_is_503_and_takes_no_cookie_away(site: Site, app: A
         );
     }
     assert_eq!(app(get("/", Some(&key))).await.body, "Visit number 2\n");
+}
+
+#[tokio::test]
+async fn what_salvo_s_hoops_around_find_after_a_refusal_is_an_empty_request() {
+    use salvo_core::{Depot, FlowCtrl, Request, Response, Router, async_trait};
+
+    /// Says whether the request's headers are there before and after all that is inside.
+    struct Around;
+
+    #[async_trait]
+    impl salvo_core::Handler for Around {
+        async fn handle(
+            &self,
+            request: &mut Request,
+            depot: &mut Depot,
+            response: &mut Response,
+            control: &mut FlowCtrl,
+        ) {
+            let before = !request.headers().is_empty();
+            control.call_next(request, depot, response).await;
+            let after = !request.headers().is_empty();
+            let told = format!("{before} {after}").parse().unwrap();
+            response.headers_mut().insert("told", told);
+        }
+    }
+
+    let site = Site::new();
+    let router = Router::new().hoop(Around).push(salvo::app(site.layer()));
+    let app = on_salvo(router);
+    let first = app(get("/", Some("none"))).await;
+    assert_eq!(first.headers["told"], "true true");
+    site.refuse(Operation::Save);
+    let key = issued(&first).expect("a cookie");
+    let refused = app(get("/", Some(key))).await;
+    site.heal();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers["told"], "true false");
 }
