@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get as on_get;
+use futures_util::FutureExt;
 use http::header::VARY;
-use session_http::{Activity, Error, Expiry, LazySession, Session, SessionHandle};
+use session_http::{Activity, Error, Expiry, Field, LazySession, Session, SessionHandle, View};
 
 use crate::support::{IDLE, Site, cookie_of, get, send};
 
@@ -31,6 +32,13 @@ macro_rules! ask {
     };
 }
 
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Count(u32);
+
+impl View for Count {
+    const FIELD: Field<Self> = Field::new("n");
+}
+
 fn handle() -> SessionHandle {
     "0123456789abcdef01234567".parse().unwrap()
 }
@@ -48,7 +56,7 @@ fn methods() -> BTreeMap<&'static str, Ask> {
             })
         }),
     ];
-    let asks: [(&str, Ask); 47] = [
+    let asks: [(&str, Ask); 54] = [
         ("get", ask!(s => s.get::<u32>("n"))),
         ("set", ask!(s => s.set("n", &2))),
         ("contains_key", ask!(s => s.contains_key("n"))),
@@ -110,6 +118,19 @@ fn methods() -> BTreeMap<&'static str, Ask> {
         ("end", ask!(s => s.end(&handle()).await)),
         ("end_others", ask!(s => s.end_others().await)),
         ("end_all", ask!(s => s.end_all().await)),
+        ("messages", ask!(s => s.messages().peek())),
+        ("messages, pushed", ask!(s => s.messages().info("hello"))),
+        ("messages, taken", ask!(s => s.messages().take().await)),
+        ("view", ask!(s => s.view::<Count>().get())),
+        ("detach", ask!(s => s.detach())),
+        (
+            "detach, is it alive",
+            ask!(s => s.detach().is_alive().await),
+        ),
+        (
+            "detach, wait for the end",
+            ask!(s => s.detach().ended().now_or_never()),
+        ),
         ("Clone", ask!(s => s.clone())),
         ("Debug", ask!(s => format!("{s:?}"))),
         ("Deref", ask!(s => session_http::SessionBase::clone(&s))),
@@ -118,7 +139,7 @@ fn methods() -> BTreeMap<&'static str, Ask> {
     asks.into_iter().chain(lazily).collect()
 }
 
-/// The sources under this folder that give a session methods.
+/// Whatever gives a session methods in the sources under this folder.
 fn sources(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("the sources are where they were") {
@@ -127,10 +148,10 @@ fn sources(folder: &Path) -> Vec<String> {
             found.extend(sources(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = fs::read_to_string(&path).unwrap();
-            let types = ["impl SessionBase {", "impl Session {", "impl LazySession {"];
-            if types.iter().any(|of| source.contains(of)) {
-                found.push(source);
-            }
+            let types = ["SessionBase {", "Session {", "LazySession {"];
+            let blocks = source.split("\nimpl ").skip(1);
+            let own = blocks.filter(|block| types.iter().any(|of| block.starts_with(of)));
+            found.extend(own.map(|block| block.split("\n}").next().unwrap_or_default().to_owned()));
         }
     }
     found
@@ -140,7 +161,7 @@ fn sources(folder: &Path) -> Vec<String> {
 fn public_methods(sources: &[String]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for source in sources {
-        for start in ["pub fn ", "pub async fn "] {
+        for start in ["pub fn ", "pub const fn ", "pub async fn "] {
             for part in source.split(start).skip(1) {
                 let (signature, parameters) = part.split_once('(').unwrap_or_default();
                 let name = signature.split('<').next().unwrap_or_default();
