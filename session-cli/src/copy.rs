@@ -61,12 +61,13 @@ pub(crate) async fn run(what: Copy, voice: Voice) -> Result<Report, Failure> {
         let mut progress = Progress::new(voice, "copying");
         Some(
             stores
-                .copy(&mut journal, Pace::new(rate), &mut progress)
+                .copy(&mut journal, &Pace::new(rate), &mut progress)
                 .await?,
         )
     };
     let mut progress = Progress::new(voice, "comparing");
-    let left = stores.compare(&journal, &mut progress).await?;
+    let pace = Pace::new(rate);
+    let left = stores.compare(&journal, &pace, &mut progress).await?;
     drop(progress);
     Ok(tally::report(&from_name, &to_name, written, left))
 }
@@ -106,7 +107,7 @@ impl Stores {
     async fn copy(
         &self,
         journal: &mut Journal,
-        pace: Pace,
+        pace: &Pace,
         progress: &mut Progress,
     ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
@@ -163,7 +164,12 @@ impl Stores {
     }
 
     /// What another copy would have to do.
-    async fn compare(&self, journal: &Journal, progress: &mut Progress) -> Result<Tally, Failure> {
+    async fn compare(
+        &self,
+        journal: &Journal,
+        pace: &Pace,
+        progress: &mut Progress,
+    ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let mut walk = self.both()?;
         while let Some(both) = walk.next().await? {
@@ -172,6 +178,7 @@ impl Stores {
                 tally.changed_since += 1;
             }
             tally.count(step);
+            pace.keep(tally.seen()).await;
             progress.at(part_before(&both.key), sessions(tally.seen()));
         }
         Ok(tally)

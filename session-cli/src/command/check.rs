@@ -14,7 +14,12 @@ pub(super) async fn run(at: &Place) -> Result<Report, Failure> {
     let findings = match checked {
         Ok(findings) => findings,
         Err(misused @ Failure::Misused(_)) => return Err(misused),
-        Err(failure) => vec![Finding::error(failure.to_string())],
+        Err(failure) => {
+            let advice = failure.to_string();
+            // Whoever reads it knows which store was asked for.
+            let advice = advice.strip_prefix(&format!("{at}: ")).unwrap_or(&advice);
+            vec![Finding::error(advice.to_owned())]
+        }
     };
     Ok(report(at, &findings))
 }

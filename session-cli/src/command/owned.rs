@@ -12,6 +12,9 @@ use crate::outcome::{Failure, Outcome, Report};
 use crate::place::Place;
 use crate::text::{harmless, moment, sessions};
 
+/// How many sessions an owner's list has at most.
+const LISTED_MAX: u64 = 1_000;
+
 /// The owner's view of their sessions.
 struct View {
     owner: Owner,
@@ -58,6 +61,9 @@ pub(super) async fn list(at: &Place, owner: String) -> Result<Report, Failure> {
             session.handle,
             moment(session.expires_at)
         );
+    }
+    if count >= LISTED_MAX {
+        text += "\n  … there may be more: no more than a thousand are listed";
     }
     let listed: Vec<Value> = found.iter().map(as_json).collect();
     let json = json!({ "store": at.to_string(), "owner": owner, "sessions": listed });
