@@ -27,8 +27,10 @@ pub(super) enum Step {
 /// Why nothing is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// TO has what FROM has, or both have nothing that lives.
+    /// TO has what FROM has.
     Same,
+    /// It has expired, or ended, in both.
+    Dead,
     /// TO's application has changed it since it was copied, or has one that no copy has made.
     NewerThere,
     /// It was copied, and TO has it no more: whoever ended it must not find it alive.
@@ -64,7 +66,8 @@ pub(super) fn decide(
         (None, Some(to), Some(known)) if !known.has_been(to.fingerprint) => {
             Step::Leave(Left::NewerThere)
         }
-        (None, Some(_), Some(_)) | (None, None, _) => Step::Leave(Left::Same),
+        (None, Some(_), Some(_)) => Step::Leave(Left::Same),
+        (None, None, _) => Step::Leave(Left::Dead),
         (None, Some(_), None) => Step::Leave(Left::TheirOwn),
     }
 }
@@ -176,7 +179,7 @@ mod tests {
                 Step::Leave(Left::NewerThere),
                 "a session that was renewed in TO was ended"
             );
-            assert_eq!(step(from, None, &[copied]), Step::Leave(Left::Same));
+            assert_eq!(step(from, None, &[copied]), Step::Leave(Left::Dead));
         }
         // Renewed in FROM after it was copied, and expired since.
         assert_eq!(

@@ -13,6 +13,7 @@ pub(super) struct Tally {
     updated: u64,
     ended: u64,
     same: u64,
+    dead: u64,
     newer_there: u64,
     ended_there: u64,
     their_own: u64,
@@ -28,6 +29,7 @@ impl Tally {
             Step::Update => &mut self.updated,
             Step::End => &mut self.ended,
             Step::Leave(Left::Same) => &mut self.same,
+            Step::Leave(Left::Dead) => &mut self.dead,
             Step::Leave(Left::NewerThere) => &mut self.newer_there,
             Step::Leave(Left::EndedThere) => &mut self.ended_there,
             Step::Leave(Left::TheirOwn) => &mut self.their_own,
@@ -42,7 +44,7 @@ impl Tally {
     }
 
     pub(super) const fn seen(&self) -> u64 {
-        let left = self.same + self.newer_there + self.ended_there + self.their_own;
+        let left = self.same + self.dead + self.newer_there + self.ended_there + self.their_own;
         self.written() + left + self.not_known
     }
 
@@ -64,6 +66,7 @@ pub(super) fn report(from: &str, to: &str, written: Option<Tally>, left: Tally) 
         updated,
         ended,
         same,
+        dead,
         newer_there,
         ended_there,
         their_own,
@@ -115,6 +118,7 @@ pub(super) fn report(from: &str, to: &str, written: Option<Tally>, left: Tally) 
         "written": written.map(|done| done.changes()),
         "left_to_do": left.changes(),
         "same": same,
+        "expired": dead,
         "newer_in_to": newer_there,
         "ended_in_to": ended_there,
         "only_in_to": their_own,
