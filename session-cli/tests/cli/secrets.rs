@@ -1,5 +1,7 @@
 //! No key and no data is in anything that the tool prints or leaves behind, whatever it is asked.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use session_core::KeyPolicy;
 use session_core::store::StoreKey;
 
@@ -85,6 +87,8 @@ async fn no_key_and_no_data_is_printed_by_any_command_in_any_format() {
                 }
             }
         }
+        let mode = std::fs::metadata(&journal).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others may read the journal");
         let journal = std::fs::read_to_string(journal).unwrap();
         assert!(journal.lines().count() > 4, "nothing was journalled");
         for secret in &secrets {
