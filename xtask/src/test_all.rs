@@ -139,23 +139,29 @@ impl Run<'_> {
         self.checks.run("docs", &command, Counting::TheCommand);
     }
 
-    /// With the fewest features and with all: what a single feature brings is compiled by the lints, and a full run tests it
-    /// as well.
+    /// Everything with all features, and a crate's own tests with the fewest, where code may be missing that others have. What a
+    /// single feature brings is compiled by the lints. A full run tests everything with each of them.
     fn tests(&mut self) {
         for package in self.packages.clone() {
-            let mut sets = package.feature_sets();
-            if !self.options.full && sets.len() > 2 {
-                sets.drain(1..sets.len() - 1);
-            }
-            for set in sets {
-                for (kind, targets) in ordinary_tests(package) {
-                    let mut command = self.on(package, "test", &set);
-                    command.arg("--no-fail-fast").args(targets);
-                    let name = format!("{kind}: {} ({})", package.name, set.label);
-                    self.checks.run(&name, &command, Counting::ItsTests);
+            let sets = package.feature_sets();
+            let last = sets.len().saturating_sub(1);
+            for (position, set) in sets.iter().enumerate() {
+                if position == last || self.options.full {
+                    for (kind, targets) in ordinary_tests(package) {
+                        self.test(kind, package, set, &targets);
+                    }
+                } else if position == 0 && package.is_library {
+                    self.test("unit tests", package, set, &["--lib".to_owned()]);
                 }
             }
         }
+    }
+
+    fn test(&mut self, kind: &str, package: &Package, set: &FeatureSet, targets: &[String]) {
+        let mut command = self.on(package, "test", set);
+        command.arg("--no-fail-fast").args(targets);
+        let name = format!("{kind}: {} ({})", package.name, set.label);
+        self.checks.run(&name, &command, Counting::ItsTests);
     }
 
     fn outside_crate(&mut self) {
