@@ -422,7 +422,15 @@ impl Shared {
             && !matches!(write, Write::Nothing)
         {
             self.allow_new_key(attempt)?;
-            let text = client.issue(&content.data, now)?;
+            let before = attempt.held.as_ref().map(|held| held.expires_at);
+            let expires_at = match (&write, before) {
+                (Write::Save(expiry) | Write::Rotate(expiry), Some(before)) => expiry.apply(before),
+                (Write::Renew(moment), Some(before)) => before.max(*moment),
+                _ => Terms::of(content, self.policy()).expires_at(now),
+            };
+            let text = client
+                .codec
+                .issue(&client.place, content, expires_at, now)?;
             self.lock().client_text = Some(text);
         }
         match (write, &attempt.held) {

@@ -7,6 +7,8 @@ mod must_not_build;
 #[cfg(feature = "sealed")]
 mod key_ring;
 mod key;
+#[cfg(feature = "sealed")]
+mod seal;
 mod field;
 mod owner;
 mod data;
@@ -45,6 +47,8 @@ pub mod adapter {
     pub use crate::slot::SessionSlot;
 }
 
+#[cfg(feature = "sealed")]
+pub use client::SealedIrrevocableCookies;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use data::SessionData;
 pub use error::SessionError;

@@ -2,8 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::change::Content;
-use crate::client::ClientCodec;
+use crate::client::Client;
 use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
@@ -115,14 +114,14 @@ impl SessionManager {
     /// The one live session among what the client keeps, or none, as for keys.
     fn open(
         &self,
-        client: &dyn ClientCodec,
+        client: &Client,
         texts: &[Zeroizing<Vec<u8>>],
     ) -> Result<Option<Held>, SessionError> {
         let limit = self.policy().limits().candidates_max;
         let now = self.now();
         let mut found = None;
         for text in texts.iter().take(limit) {
-            let opened = match client.open(text, self.policy(), now) {
+            let opened = match client.codec.open(&client.place, text, self.policy(), now) {
                 Err(StoreError::Damaged { .. }) => None,
                 opened => opened?,
             };
@@ -136,7 +135,7 @@ impl SessionManager {
             events::too_many_candidates(limit);
             return Ok(None);
         }
-        let Some((data, expires_at)) = found else {
+        let Some((base, expires_at)) = found else {
             if !texts.is_empty() {
                 self.note_unknown_key();
             }
@@ -145,11 +144,6 @@ impl SessionManager {
         // Nobody is given this key. It only names the session within the request.
         let key = SessionKey::generate()?;
         let store_key = self.policy().keys().store_key(&key);
-        let base = Content {
-            owner: self.codec().owner(&data),
-            data,
-            ..Content::default()
-        };
         Ok(Some(Held {
             key,
             store_key,

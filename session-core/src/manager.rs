@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::budget::Budget;
+#[cfg(any(feature = "django", feature = "sealed"))]
 use crate::client::ClientCodec;
+use crate::client::{Client, Place};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::codec::{Codec, JsonCodec};
 use crate::deadline::Deadline;
@@ -46,7 +48,7 @@ struct Inner {
     store: Arc<dyn SessionStore>,
     codec: Arc<dyn Codec>,
     /// For sessions that live with their client. The store then keeps nothing.
-    client: Option<Arc<dyn ClientCodec>>,
+    client: Option<Client>,
     policy: Policy,
     clock: Arc<dyn Clock>,
     /// Where requests that were in each other's way wait for their turn, by key. Shared by clones.
@@ -92,11 +94,27 @@ impl SessionManager {
     }
 
     /// Sessions that live with their client. The codec says whose they are, and encodes nothing.
-    #[cfg(feature = "django")]
+    #[cfg(any(feature = "django", feature = "sealed"))]
     pub(crate) fn on_client(client: impl ClientCodec, codec: impl Codec) -> Self {
         let mut manager = Self::new(crate::client::Nowhere).with_codec(codec);
-        Arc::make_mut(&mut manager.0).client = Some(Arc::new(client));
+        Arc::make_mut(&mut manager.0).client = Some(Client::new(client));
         manager
+    }
+
+    /// For HTTP adapters: in what clients keep the sessions that live with them, such as a cookie of this name, and how many bytes the
+    /// text may have that they are sent. A text is bound to the name, so that it is worth nothing in another cookie. Changes nothing
+    /// for sessions that are in a store.
+    #[must_use]
+    pub fn kept_by_clients_in(mut self, name: &str, text_bytes_max: usize) -> Self {
+        if self.0.client.is_some()
+            && let Some(client) = &mut Arc::make_mut(&mut self.0).client
+        {
+            client.place = Place {
+                name: Arc::from(name),
+                text_bytes_max,
+            };
+        }
+        self
     }
 
     /// Where the time comes from. The system's clock by default.
@@ -212,8 +230,8 @@ impl SessionManager {
         &self.0.codec
     }
 
-    pub(crate) fn client(&self) -> Option<&dyn ClientCodec> {
-        self.0.client.as_deref()
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.0.client.as_ref()
     }
 
     /// Refuses what needs a place that several requests share.

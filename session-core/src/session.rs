@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use crate::change::{Entry, Selection};
+use crate::change::{Content, Entry, Selection};
 use crate::commit::Effect;
 use crate::data::RawJson;
 use crate::error::SessionError;
@@ -152,7 +152,25 @@ impl SessionBase {
             data,
             data.measure_with(name, value),
             self.0.policy().limits(),
-        )
+        )?;
+        self.check_client_room(state, |after| {
+            after.data.set_raw(&ByteString::from(name), value.clone());
+            Ok(())
+        })
+    }
+
+    /// Refuses a change for which a client has no room that keeps its session itself, before anything is changed.
+    fn check_client_room(
+        &self,
+        state: &State,
+        change: impl FnOnce(&mut Content) -> Result<(), SessionError>,
+    ) -> Result<(), SessionError> {
+        let Some(client) = self.0.manager.client() else {
+            return Ok(());
+        };
+        let mut after = state.view.clone();
+        change(&mut after)?;
+        client.codec.check_room(&client.place, &after)
     }
 }
 

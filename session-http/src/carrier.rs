@@ -5,12 +5,14 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 
-use crate::config::CookieConfig;
+use crate::config::{COOKIE_BYTES_MAX, CookieConfig};
 use crate::cookie;
 use crate::error::Error;
 
 /// What a bearer's new key comes in, since `Authorization` is a request's header alone.
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("session-token");
+/// The longest that is sent: 400 days in seconds.
+const MAX_AGE_BYTES_MAX: usize = "; Max-Age=34560000".len();
 const BEARER: &[u8] = b"Bearer";
 
 /// In what the key travels. There is one for each layer: what comes in another is not looked at.
@@ -153,6 +155,18 @@ impl Carrier {
             Self::Cookie(cookie) => cookie.name(),
             Self::Bearer => "Authorization: Bearer",
             Self::Header(header) => header.as_str(),
+        }
+    }
+
+    /// How many bytes a value may have. Browsers keep 4096 bytes of a cookie's name and value; some count the attributes as well, and
+    /// so does this.
+    pub(crate) fn value_bytes_max(&self) -> usize {
+        match self {
+            Self::Cookie(cookie) => {
+                let around = cookie.name().len() + "=".len() + cookie.attributes().len();
+                COOKIE_BYTES_MAX.saturating_sub(around + MAX_AGE_BYTES_MAX)
+            }
+            Self::Bearer | Self::Header(_) => COOKIE_BYTES_MAX,
         }
     }
 

@@ -44,7 +44,6 @@ pub use marked::{LazySessionOf, SessionOf};
 pub use next::safe_next;
 pub use require_owner::RequireOwner;
 pub use session::{LazySession, Session};
-pub use session_view::SessionView;
 pub use session_core::{
     Activity, Clock, DetachedSession, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore,
     Message, MessageLevel, Messages, Name, NameOf, OldView, Owner, Policy, Reissue, Renewal,
@@ -52,7 +51,8 @@ pub use session_core::{
     SessionManager, SystemClock, TypedSession, View,
 };
 #[cfg(feature = "sealed")]
-pub use session_core::{DigestKeys, KeyRing, codec::SealedCodec};
+pub use session_core::{DigestKeys, KeyRing, SealedIrrevocableCookies, codec::SealedCodec};
+pub use session_view::SessionView;
 pub use tower::layer::SessionLayer;
 pub use tower::login_required::LoginRequired;
 pub use tower::no_activity::NoActivity;

@@ -27,14 +27,25 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn new(manager: SessionManager) -> Self {
-        Self {
+        let mut setup = Self {
             manager,
             carrier: Carrier::Cookie(CookieConfig::default()),
             interruption: Interruption::default(),
             marker: None,
             transport_is_known: Arc::default(),
             look_alike_is_known: Arc::default(),
-        }
+        };
+        setup.fit_to_carrier();
+        setup
+    }
+
+    /// Tells the manager where clients keep sessions that live with them, and how much room there is.
+    pub(crate) fn fit_to_carrier(&mut self) {
+        let Self {
+            manager, carrier, ..
+        } = self;
+        let room = carrier.value_bytes_max();
+        *manager = manager.clone().kept_by_clients_in(carrier.name(), room);
     }
 
     /// Whether it is still worth a look how a request came.

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
 
 use super::{Binding, Codec};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::data::SessionData;
 use crate::key_ring::KeyRing;
 use crate::owner::Owner;
-use crate::random;
+use crate::seal::{Bound, BrokenSeal, Seals};
 use crate::store::StoreError;
 
 const NAME: &str = "the sealed codec";
@@ -22,10 +19,6 @@ const NAME: &str = "the sealed codec";
 /// What a sealed payload begins with. The first byte begins no text in UTF-8, so that nothing plain is taken for one; the last
 /// is the format's version.
 const MAGIC: [u8; 4] = [0xf5, b'S', b'C', 1];
-const KEY_ID_LEN: usize = 4;
-const NONCE_LEN: usize = 24;
-const TAG_LEN: usize = 16;
-const HEADER_LEN: usize = MAGIC.len() + KEY_ID_LEN + NONCE_LEN;
 
 /// Encrypts what another codec writes, and binds it to its record: with a key that only the server has, it can't be read,
 /// changed, or put into another session's place.
@@ -65,29 +58,9 @@ const HEADER_LEN: usize = MAGIC.len() + KEY_ID_LEN + NONCE_LEN;
 #[derive(Clone)]
 pub struct SealedCodec<C> {
     inner: C,
-    first: Arc<SealingKey>,
-    older: Arc<[SealingKey]>,
+    seals: Seals,
     plain_until: Option<Timestamp>,
     clock: Arc<dyn Clock>,
-}
-
-struct SealingKey {
-    id: [u8; KEY_ID_LEN],
-    cipher: XChaCha20Poly1305,
-}
-
-impl SealingKey {
-    /// From a key for the cipher, and a name that says nothing about it.
-    fn new(derived: &[u8; 32 + KEY_ID_LEN]) -> Self {
-        let (mut key, mut id) = (Zeroizing::new([0; 32]), [0; KEY_ID_LEN]);
-        for (to, from) in key.iter_mut().chain(&mut id).zip(derived) {
-            *to = *from;
-        }
-        Self {
-            id,
-            cipher: XChaCha20Poly1305::new((&*key).into()),
-        }
-    }
 }
 
 /// Why a payload is not believed.
@@ -115,11 +88,9 @@ impl<C: Codec> SealedCodec<C> {
     /// Seals what `inner` writes with the first key of `ring`, and opens what was sealed with any of them.
     #[must_use]
     pub fn new(inner: C, ring: &KeyRing) -> Self {
-        let (first, older) = ring.derive("sealing", SealingKey::new);
         Self {
             inner,
-            first: Arc::new(first),
-            older: older.into(),
+            seals: Seals::new(ring, "sealing", MAGIC),
             plain_until: None,
             clock: Arc::new(SystemClock),
         }
@@ -142,50 +113,19 @@ impl<C: Codec> SealedCodec<C> {
     }
 
     fn open(&self, binding: &Binding, sealed: &[u8]) -> Result<Vec<u8>, Flaw> {
-        let (magic, rest) = sealed.split_first_chunk().ok_or(Flaw::UnknownFormat)?;
-        if *magic != MAGIC {
-            return Err(Flaw::UnknownFormat);
-        }
-        let (id, rest) = rest.split_first_chunk().ok_or(Flaw::NotAuthentic)?;
-        let (nonce, rest) = rest
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(Flaw::NotAuthentic)?;
-        let (text, tag) = rest
-            .split_last_chunk::<TAG_LEN>()
-            .ok_or(Flaw::NotAuthentic)?;
-        let mut keys = std::iter::once(&*self.first).chain(&*self.older);
-        let key = keys.find(|key| key.id == *id).ok_or(Flaw::UnknownKey)?;
-        let mut text = text.to_vec();
-        key.cipher
-            .decrypt_inout_detached(
-                &XNonce::from(*nonce),
-                &bound(binding, key.id),
-                text.as_mut_slice().into(),
-                &Tag::from(*tag),
-            )
-            .map_err(|_says_nothing| Flaw::NotAuthentic)?;
-        Ok(text)
+        let opened = self.seals.open(sealed, |bound| bind(bound, binding));
+        opened.map_err(|broken| match broken {
+            BrokenSeal::UnknownFormat => Flaw::UnknownFormat,
+            BrokenSeal::UnknownKey => Flaw::UnknownKey,
+            BrokenSeal::NotAuthentic => Flaw::NotAuthentic,
+        })
     }
 
     fn seal(&self, binding: &Binding, text: &[u8]) -> Result<Bytes, StoreError> {
-        const OPERATION: &str = "seal a payload";
-        let key = &*self.first;
-        let mut nonce = [0; NONCE_LEN];
-        random::fill(&mut nonce).map_err(|error| StoreError::failed(NAME, OPERATION, error))?;
-        let mut sealed = Vec::with_capacity(HEADER_LEN + text.len() + TAG_LEN);
-        sealed.extend_from_slice(&MAGIC);
-        sealed.extend_from_slice(&key.id);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(text);
-        let (_header, body) = sealed
-            .split_at_mut_checked(HEADER_LEN)
-            .ok_or_else(|| StoreError::failed(NAME, OPERATION, "there is no header"))?;
-        let tag = key
-            .cipher
-            .encrypt_inout_detached(&XNonce::from(nonce), &bound(binding, key.id), body.into())
-            .map_err(|error| StoreError::failed(NAME, OPERATION, error.to_string()))?;
-        sealed.extend_from_slice(&tag);
-        Ok(sealed.into())
+        let sealed = self.seals.seal(text, |bound| bind(bound, binding));
+        sealed
+            .map(Bytes::from)
+            .map_err(|error| StoreError::failed(NAME, "seal a payload", error))
     }
 
     fn takes_plain(&self) -> bool {
@@ -219,49 +159,36 @@ impl<C: Codec> Codec for SealedCodec<C> {
     }
 
     fn is_current(&self, bytes: &Bytes) -> bool {
-        let id = bytes
-            .strip_prefix(MAGIC.as_slice())
-            .and_then(|rest| rest.first_chunk::<KEY_ID_LEN>());
-        id == Some(&self.first.id)
+        self.seals.are_current(bytes)
     }
 }
 
-/// What a payload is sealed to. Every part has its length before it, so that no two places give the same bytes.
-fn bound(binding: &Binding, key_id: [u8; KEY_ID_LEN]) -> Vec<u8> {
+/// What a payload is sealed to.
+fn bind(bound: &mut Bound, binding: &Binding) {
     let Binding {
         key,
         owner,
         created_at,
     } = binding;
-    let mut bound = Vec::with_capacity(128);
-    let mut part = |bytes: &[u8]| {
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        bound.extend_from_slice(&len.to_be_bytes());
-        bound.extend_from_slice(bytes);
-    };
-    part(b"a session's data");
-    part(&MAGIC);
-    part(&key_id);
-    part(key.as_str().as_bytes());
+    bound.part(key.as_str().as_bytes());
     match owner {
         Some(owner) => {
-            part(b"owner");
-            part(owner.as_str().as_bytes());
+            bound.part(b"owner");
+            bound.part(owner.as_str().as_bytes());
         }
-        None => part(b"nobody"),
+        None => bound.part(b"nobody"),
     }
     match created_at {
-        Some(moment) => part(&moment.as_secs().to_be_bytes()),
-        None => part(b""),
+        Some(moment) => bound.part(&moment.as_secs().to_be_bytes()),
+        None => bound.part(b""),
     }
-    bound
 }
 
 impl<C: fmt::Debug> fmt::Debug for SealedCodec<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SealedCodec")
             .field("inner", &self.inner)
-            .field("keys", &(1 + self.older.len()))
+            .field("keys", &self.seals.keys())
             .field("plain_until", &self.plain_until)
             .finish_non_exhaustive()
     }

@@ -7,10 +7,11 @@ use super::format::Format;
 use super::settings::{DjangoSettings, misconfigured};
 use super::user::owner_of;
 use crate::change::Content;
-use crate::client::ClientCodec;
+use crate::client::{ClientCodec, Place};
 use crate::clock::Timestamp;
 use crate::codec::{Binding, Codec};
 use crate::data::SessionData;
+use crate::error::SessionError;
 use crate::expiry::Terms;
 use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
@@ -188,17 +189,40 @@ impl Codec for WhoseSession {
 }
 
 impl ClientCodec for ReadableIrrevocableCookies {
-    fn issue(&self, data: &SessionData, now: Timestamp) -> Result<IssuedValue, StoreError> {
-        self.sign(data, now)
+    fn issue(
+        &self,
+        _place: &Place,
+        content: &Content,
+        _expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<IssuedValue, StoreError> {
+        self.sign(&content.data, now)
     }
 
     fn open(
         &self,
+        _place: &Place,
         text: &[u8],
         policy: &Policy,
         now: Timestamp,
-    ) -> Result<Option<(SessionData, Timestamp)>, StoreError> {
+    ) -> Result<Option<(Content, Timestamp)>, StoreError> {
         let unsigned = self.unsign(text, policy, now)?;
-        Ok(unsigned.map(|unsigned| (unsigned.data, unsigned.expires_at)))
+        Ok(unsigned.map(
+            |Unsigned {
+                 data, expires_at, ..
+             }| {
+                let content = Content {
+                    owner: owner_of(&data),
+                    data,
+                    ..Content::default()
+                };
+                (content, expires_at)
+            },
+        ))
+    }
+
+    /// How small the data become when they are compressed shows when that is done.
+    fn check_room(&self, _place: &Place, _content: &Content) -> Result<(), SessionError> {
+        Ok(())
     }
 }

@@ -51,7 +51,9 @@ impl SessionBase {
         if before == Before::Cleared {
             state.apply(Entry::Clear)?;
         }
-        state.apply(Entry::LogIn { owner, at })
+        let entry = Entry::LogIn { owner, at };
+        self.check_client_room(&state, |after| entry.replay(after))?;
+        state.apply(entry)
     }
 
     /// Ends the session: the record dies, the client is told to forget its key, the data is gone. What is set afterwards
@@ -102,9 +104,11 @@ impl SessionBase {
                 bytes_max: LABEL_BYTES_MAX,
             });
         }
-        self.accessed().apply(Entry::SetLabel {
-            label: label.map(Label::new),
-        })
+        let label = label.map(Label::new);
+        let mut state = self.accessed();
+        let entry = Entry::SetLabel { label };
+        self.check_client_room(&state, |after| entry.replay(after))?;
+        state.apply(entry)
     }
 
     /// The name of the visitor's device, if one was set.

@@ -160,6 +160,10 @@ impl SessionBase {
             after.set_raw(name, value.clone());
         }
         check_limits(&state.view.data, after.measure(), self.0.policy().limits())?;
+        self.check_client_room(&state, |content| {
+            content.data = after;
+            Ok(())
+        })?;
         for (name, value) in values.raw_entries() {
             state.apply(Entry::Set {
                 name: name.clone(),

@@ -28,6 +28,9 @@ mod messages;
 mod moves;
 #[cfg(test)]
 mod no_secret_is_printed;
+#[cfg(feature = "sealed")]
+#[cfg(test)]
+mod sealed_cookies;
 #[cfg(test)]
 mod security;
 #[cfg(test)]

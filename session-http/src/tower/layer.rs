@@ -145,7 +145,9 @@ impl SessionLayer {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Setup)) -> Self {
-        change(Arc::make_mut(&mut self.0));
+        let setup = Arc::make_mut(&mut self.0);
+        change(setup);
+        setup.fit_to_carrier();
         self
     }
 }

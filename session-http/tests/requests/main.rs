@@ -31,6 +31,8 @@ mod no_secret_is_printed;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod sealed_cookies;
+#[cfg(test)]
 mod security;
 #[cfg(test)]
 mod sockets;
