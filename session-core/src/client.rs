@@ -22,6 +22,7 @@ pub use sealed::SealedIrrevocableCookies;
 
 /// What a browser keeps of a cookie, name, value and attributes together, less room for a name and attributes as most have them. An
 /// adapter that knows them says it exactly.
+#[cfg(any(feature = "django", feature = "sealed"))]
 const TEXT_BYTES_MAX: usize = 4096 - 256;
 
 /// Turns a session into a text for the client to keep, and back.
@@ -49,6 +50,10 @@ pub(crate) trait ClientCodec: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Where the client keeps the text.
+#[cfg_attr(
+    not(feature = "sealed"),
+    expect(dead_code, reason = "the codec that asks for it comes with the feature")
+)]
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// A cookie's name, such as it is.

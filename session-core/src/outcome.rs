@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(any(feature = "django", feature = "sealed"))]
 use zeroize::Zeroizing;
 
 use crate::key::SessionKey;
@@ -45,6 +46,7 @@ pub struct IssuedValue(Issued);
 enum Issued {
     Key(SessionKey),
     /// The whole session, where its client keeps it.
+    #[cfg(any(feature = "django", feature = "sealed"))]
     Text(Zeroizing<String>),
 }
 
@@ -53,6 +55,7 @@ impl IssuedValue {
         Self(Issued::Key(key.duplicate()))
     }
 
+    #[cfg(any(feature = "django", feature = "sealed"))]
     pub(crate) fn new(value: &str) -> Self {
         Self(Issued::Text(Zeroizing::new(value.to_owned())))
     }
@@ -62,6 +65,7 @@ impl IssuedValue {
     pub fn expose_secret(&self) -> &str {
         match &self.0 {
             Issued::Key(key) => key.expose_secret(),
+            #[cfg(any(feature = "django", feature = "sealed"))]
             Issued::Text(text) => text,
         }
     }
