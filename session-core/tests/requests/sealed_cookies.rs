@@ -227,9 +227,7 @@ async fn its_times_are_inside_and_hold_for_copies() {
         .issued(None, |session| session.set("n", &1).unwrap())
         .await;
     site.clock.advance(IDLE - Duration::from_secs(1));
-    let renewed = site
-        .issued(Some(&first), |_| {})
-        .await;
+    let renewed = site.issued(Some(&first), |_| {}).await;
     site.clock.advance(Duration::from_secs(1));
     assert!(
         !site.opens(&first).await,
@@ -237,12 +235,8 @@ async fn its_times_are_inside_and_hold_for_copies() {
     );
     assert!(site.opens(&renewed).await);
     site.clock.advance(IDLE / 2);
-    let renewed = site
-        .issued(Some(&renewed), |_| {})
-        .await;
-    let early = site
-        .request(Some(&renewed), |_| {})
-        .await;
+    let renewed = site.issued(Some(&renewed), |_| {}).await;
+    let early = site.request(Some(&renewed), |_| {}).await;
     assert!(
         matches!(early, Ok(Outcome::Accessed)),
         "renewed at every look"
