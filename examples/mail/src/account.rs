@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use session_http::{LazySession, Session};
 
-use crate::page::{self, FLASH, NAME_LENGTH_MAX};
+use crate::page::{self, NAME_LENGTH_MAX};
 
 const PASSWORD: &str = "session";
 
@@ -44,7 +44,8 @@ pub(crate) async fn log_in(
     session.delete_test_cookie();
     session.log_in(name)?;
     session.set_label(device(&headers))?;
-    session.set(FLASH, "You are logged in, and your session has a new key.")?;
+    let welcome = "You are logged in, and your session has a new key.";
+    session.messages().success(welcome)?;
     Ok(Redirect::to("/sessions").into_response())
 }
 

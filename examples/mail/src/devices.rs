@@ -8,7 +8,7 @@ use maud::html;
 use serde::Deserialize;
 use session_http::{Session, SessionHandle};
 
-use crate::page::{self, FLASH};
+use crate::page;
 
 #[derive(Deserialize)]
 pub(crate) struct Chosen {
@@ -64,14 +64,12 @@ pub(crate) async fn end(
         Ok(handle) => session.end(&handle).await?,
         Err(_not_a_handle) => false,
     };
-    session.set(
-        FLASH,
-        if ended {
-            "That session has ended."
-        } else {
-            "That session had ended already."
-        },
-    )?;
+    if ended {
+        session.messages().success("That session has ended.")?;
+    } else {
+        let gone = "That session had ended already.";
+        session.messages().warning(gone)?;
+    }
     Ok(Redirect::to("/sessions"))
 }
 
@@ -80,7 +78,9 @@ pub(crate) async fn end_others(session: Session) -> session_http::Result<Redirec
         return Ok(Redirect::to("/login"));
     }
     let ended = session.end_others().await?;
-    session.set(FLASH, &format!("Sessions ended: {ended}."))?;
+    session
+        .messages()
+        .success(format!("Sessions ended: {ended}."))?;
     Ok(Redirect::to("/sessions"))
 }
 

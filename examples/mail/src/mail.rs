@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use session_http::{Field, Session};
 
-use crate::page::{self, FLASH, NAME_LENGTH_MAX};
+use crate::page::{self, NAME_LENGTH_MAX};
 
 const SUBJECT_LENGTH_MAX: usize = 200;
 
@@ -37,10 +37,9 @@ pub(crate) async fn send(
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     };
     session.set(FROM_NAME, from_name)?;
-    session.set(
-        FLASH,
-        &format!("Thank you, {from_name}. “{subject}” was not sent anywhere."),
-    )?;
+    session.messages().success(format!(
+        "Thank you, {from_name}. “{subject}” was not sent anywhere."
+    ))?;
     Ok(Redirect::to("/").into_response())
 }
 

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
-use session_http::{Field, Session};
+use session_http::Session;
 
 /// How long a visitor's name may be, as `maxlength` counts: in UTF-16 code units. Each is at most 3 bytes of UTF-8, so
 /// that a name also fits where 256 bytes are the limit: it becomes the owner of a session.
@@ -15,16 +15,13 @@ const LINKS: [(&str, &str); 3] = [
     ("/sessions", "Your sessions"),
 ];
 
-/// Shown once, on the next page.
-pub(crate) const FLASH: Field<String> = Field::new("flash");
-
-/// A whole page. Takes the flash message: of two tabs one shows it.
+/// A whole page. Takes the messages: of two tabs one shows each.
 pub(crate) async fn page(
     session: &Session,
     title: &str,
     content: &Markup,
 ) -> session_http::Result<Markup> {
-    let flash = session.take(FLASH).await?;
+    let messages = session.messages().take().await?;
     let owner = session.owner();
     Ok(html! {
         (DOCTYPE)
@@ -53,7 +50,11 @@ pub(crate) async fn page(
                     }
                 }
                 main {
-                    @if let Some(flash) = &flash { p.flash #flash role="status" { (flash) } }
+                    @if !messages.is_empty() {
+                        div #messages role="status" {
+                            @for message in &messages { p class={ "message " (message.tags()) } { (message.text()) } }
+                        }
+                    }
                     (content)
                 }
                 footer { p { "Works without JavaScript. The cookie holds a random key and nothing else." } }

@@ -119,7 +119,7 @@ async fn both_ways_of_ending(_demo: Demo, [here, there]: [Visitor; 2]) -> Result
         assert_eq!(here.count(".badge").await?, 1);
 
         here.press(button).await?;
-        assert_eq!(here.text("#flash").await?, message);
+        assert_eq!(here.text("#messages").await?, message);
         assert_eq!(here.count(".sessions li").await?, 1);
         there.open("/sessions").await?;
         assert_eq!(
@@ -157,7 +157,7 @@ async fn nobody_ends_a_session_that_is_not_theirs() {
                 eve.run(SET_HANDLE, &[handle]).await?;
                 eve.press(".sessions form button").await?;
                 assert_eq!(
-                    eve.text("#flash").await?,
+                    eve.text("#messages").await?,
                     "That session had ended already.",
                     "the handle {handle:?} was answered otherwise"
                 );

@@ -105,7 +105,7 @@ async fn remembers_the_sender(_demo: Demo, [visitor]: [Visitor; 1]) -> Result<()
     );
 
     visitor.send_mail("Ada Lovelace", "The engine").await?;
-    let thanks = visitor.text("#flash").await?;
+    let thanks = visitor.text("#messages").await?;
     assert!(
         thanks.contains("Ada Lovelace") && thanks.contains("The engine"),
         "the thanks were: {thanks}"
@@ -119,7 +119,7 @@ async fn remembers_the_sender(_demo: Demo, [visitor]: [Visitor; 1]) -> Result<()
         "the form forgot who came back"
     );
     assert_eq!(
-        visitor.count("#flash").await?,
+        visitor.count("#messages").await?,
         0,
         "the message was shown a second time"
     );
@@ -137,7 +137,7 @@ async fn what_a_visitor_types_stays_text() {
             visitor.open("/").await?;
             visitor.send_mail(NAME, "<i id=typed>hello</i>").await?;
             assert_eq!(visitor.filled_in("#from_name").await?, NAME);
-            let thanks = visitor.text("#flash").await?;
+            let thanks = visitor.text("#messages").await?;
             assert!(
                 thanks.contains(NAME) && thanks.contains("<i id=typed>hello</i>"),
                 "the thanks were: {thanks}"
