@@ -224,16 +224,17 @@ impl Stores {
                 match self.to.create(key, new_record(from), now).await {
                     Ok(_) => Step::Create,
                     Err(StoreError::KeyTaken { .. }) => Step::Leave(Left::NewerThere),
-                    Err(error) => return Err(error.into()),
+                    Err(error) => refused(error)?,
                 }
             }
             (Step::Update, Some(from), Some(to)) => {
                 let expiry = ExpiryChange::Set(from.expires_at);
                 let change = Change::of(from, from.payload.clone(), expiry);
-                match self.to.save(key, &to.version, change, now).await? {
-                    Saved::Stored(_) => Step::Update,
-                    Saved::Conflict => Step::Leave(Left::NewerThere),
-                    _ => Step::Leave(Left::EndedThere),
+                match self.to.save(key, &to.version, change, now).await {
+                    Ok(Saved::Stored(_)) => Step::Update,
+                    Ok(Saved::Conflict) => Step::Leave(Left::NewerThere),
+                    Ok(_) => Step::Leave(Left::EndedThere),
+                    Err(error) => refused(error)?,
                 }
             }
             (Step::End, _, Some(_)) => match self.from.load(key, now).await {
@@ -268,9 +269,19 @@ impl Planned {
     }
 
     fn confirm(&self, done: Step, journal: &mut Journal) {
-        if self.is_ours() {
+        if self.is_ours() && done != Step::Leave(Left::Refused) {
             journal.confirm(&self.key, matches!(done, Step::Create | Step::Update));
         }
+    }
+}
+
+/// One session that TO can't hold must not stop the others.
+fn refused(error: StoreError) -> Result<Step, StoreError> {
+    match error {
+        StoreError::TooLarge { .. } | StoreError::Unrepresentable { .. } => {
+            Ok(Step::Leave(Left::Refused))
+        }
+        error => Err(error),
     }
 }
 

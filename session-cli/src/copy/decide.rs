@@ -37,6 +37,8 @@ pub(super) enum Left {
     EndedThere,
     /// It began in TO.
     TheirOwn,
+    /// It is too large for TO, or has an owner or a label that TO can't hold.
+    Refused,
     /// No earlier copy knows it, and only those that one knows were asked for.
     NotKnown,
 }

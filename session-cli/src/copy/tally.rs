@@ -18,6 +18,7 @@ pub(super) struct Tally {
     ended_there: u64,
     their_own: u64,
     not_known: u64,
+    refused: u64,
     /// Of the newer ones, those that this very run had written.
     pub(super) changed_since: u64,
 }
@@ -34,6 +35,7 @@ impl Tally {
             Step::Leave(Left::EndedThere) => &mut self.ended_there,
             Step::Leave(Left::TheirOwn) => &mut self.their_own,
             Step::Leave(Left::NotKnown) => &mut self.not_known,
+            Step::Leave(Left::Refused) => &mut self.refused,
         };
         *place += 1;
     }
@@ -45,7 +47,7 @@ impl Tally {
 
     pub(super) const fn seen(&self) -> u64 {
         let left = self.same + self.dead + self.newer_there + self.ended_there + self.their_own;
-        self.written() + left + self.not_known
+        self.written() + left + self.not_known + self.refused
     }
 
     fn changes(&self) -> Value {
@@ -71,8 +73,10 @@ pub(super) fn report(from: &str, to: &str, written: Option<Tally>, left: Tally) 
         ended_there,
         their_own,
         not_known,
+        refused: _,
         changed_since,
     } = left;
+    let refused = written.map_or(0, |done| done.refused);
     text += "\ncompared";
     text += &line("the same", same, "in both");
     for (count, name, meaning) in [
@@ -86,6 +90,7 @@ pub(super) fn report(from: &str, to: &str, written: Option<Tally>, left: Tally) 
         (newer_there, "newer in TO", "changed in TO, and left alone"),
         (ended_there, "ended in TO", "and not brought back"),
         (their_own, "TO's own", "began in TO"),
+        (dead, "expired", "and left where they are"),
         (
             not_known,
             "not known",
@@ -97,7 +102,13 @@ pub(super) fn report(from: &str, to: &str, written: Option<Tally>, left: Tally) 
         }
     }
     let is_done = left.written() == 0;
-    if !is_done && written.is_some() {
+    if refused > 0 {
+        text += &format!(
+            "\n{} can't be held by TO: their data, owner or label is too large for it, or of characters that it does not know. Their visitors will have to log in again",
+            number(refused)
+        );
+    }
+    if left.written() > refused && written.is_some() {
         text += "\nFROM is in use, so that there is more to copy: run it again, and once more when nobody uses FROM";
     }
     if changed_since > 0 {
@@ -123,6 +134,7 @@ pub(super) fn report(from: &str, to: &str, written: Option<Tally>, left: Tally) 
         "ended_in_to": ended_there,
         "only_in_to": their_own,
         "not_known": not_known,
+        "refused": refused,
         "changed_since_written": changed_since,
     });
     Report::done(text, json).with(outcome)

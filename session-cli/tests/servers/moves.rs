@@ -109,3 +109,36 @@ async fn a_move_from_postgres_to_redis_beside_writers_loses_and_revives_nothing(
         );
     }
 }
+
+#[tokio::test]
+async fn a_session_that_is_too_large_for_the_new_store_does_not_stop_the_others() {
+    let Some(to) = Server::MariaDb.place() else {
+        return;
+    };
+    let home = at_home();
+    let store = home.store().await;
+    for n in 0..5 {
+        store
+            .create(&key(n), lives(500, "small"), now())
+            .await
+            .unwrap();
+    }
+    // More than MariaDB takes in one statement, unless it is told to.
+    let large = "x".repeat(17 << 20);
+    store
+        .create(&key(9), lives(500, &large), now())
+        .await
+        .unwrap();
+    let journal = home.folder().join("journal");
+    for created in [5, 0] {
+        let done = copy(&home.named, &to.named, &journal).with(3).json();
+        assert_eq!(done["written"]["created"], created, "{done}");
+        assert_eq!(done["refused"], 1, "{done}");
+        assert_eq!(
+            done["ended_in_to"], 0,
+            "what never arrived is taken for ended: {done}"
+        );
+    }
+    store.delete(&key(9)).await.unwrap();
+    copy(&home.named, &to.named, &journal).with(0);
+}
