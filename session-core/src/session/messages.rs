@@ -191,7 +191,7 @@ impl fmt::Debug for Message {
 
 /// What the visitor is to be told on the next page: a session's messages, by [`SessionBase::messages`]. Django's
 /// `django.contrib.messages`, and stored as its `SessionStorage` stores them, so that a Django which shares the session shows
-/// what is pushed here, and the other way round.
+/// what is pushed here, and the other way round, if that is its `MESSAGE_STORAGE` (its default keeps them in a cookie).
 ///
 /// ```
 /// # use session_core::{MemoryStore, SessionManager};

@@ -2,9 +2,10 @@
 use axum::Router;
 use axum::routing::{get as on_get, post as on_post};
 use http::StatusCode;
+use session_core::{KeyRing, SealedIrrevocableCookies};
 use session_http::testing::{Operation, TestClient, TestSessions};
 use session_http::{
-    CookieConfig, Error, KeyHeader, LazySession, MemoryStore, Owner, Session, SessionError,
+    CookieConfig, Error, KeyHeader, LazySession, MemoryStore, Owner, Policy, Session, SessionError,
     SessionLayer,
 };
 
@@ -126,6 +127,36 @@ async fn a_client_is_made_for_any_layer_and_shows_no_key() {
     for shown in [format!("{client:?}"), format!("{request:?}")] {
         assert!(!shown.contains(key), "a failing test prints a key: {shown}");
     }
+}
+
+#[tokio::test]
+async fn a_client_keeps_a_session_that_lives_in_its_cookie() {
+    let key: Vec<u8> = (0..32).collect();
+    let ring = KeyRing::from_bytes(&key).unwrap();
+    let manager = SealedIrrevocableCookies::new(&ring).manager(Policy::new());
+    let layer = SessionLayer::new(manager.unwrap());
+    let app = app(layer.clone());
+    let mut ada = TestClient::new(&layer);
+    ada.log_in("ada").await.unwrap();
+    let pushed = ada.change(|session| session.messages().info("hello"));
+    pushed.await.unwrap();
+    assert_eq!(who(&app, &ada).await.body, "ada");
+    let shown = ada
+        .change(|session| session.messages().pop())
+        .await
+        .unwrap();
+    assert_eq!(shown.len(), 1);
+    let session = ada.session().await.unwrap().expect("it lives");
+    assert!(session.messages().peek().unwrap().is_empty());
+    let needs_store = |refused: Result<(), SessionError>| {
+        let is_named = matches!(refused, Err(SessionError::Unsupported { .. }));
+        assert!(is_named, "{refused:?}");
+    };
+    needs_store(session.messages().take().await.map(drop));
+    needs_store(session.detach().is_alive().await.map(drop));
+    needs_store(session.detach().ended().await);
+    assert_eq!(post(&app, &mut ada, "/log-out").await, StatusCode::OK);
+    assert!(ada.header().is_none());
 }
 
 #[tokio::test]
