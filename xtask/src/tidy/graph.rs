@@ -4,7 +4,7 @@ use super::Finding;
 use crate::workspace::Workspace;
 
 /// Each member, and the members that it may be built with. No arrow points up.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("session-core", &[]),
     ("session-file", &["session-core"]),
     ("session-db", &["session-core"]),
@@ -47,16 +47,18 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "session-http",
         ],
     ),
+    ("with-axum-login", &["session-http"]),
     ("xtask", &[]),
 ];
 
 /// Members that nobody else is built or tested with.
-const NOBODY_MAY_USE: [&str; 6] = [
+const NOBODY_MAY_USE: [&str; 7] = [
     "session-cli",
     "django-and-axum",
     "frameworks",
     "mail",
     "session-docs",
+    "with-axum-login",
     "xtask",
 ];
 

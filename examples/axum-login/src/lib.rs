@@ -1,0 +1,4 @@
+//! A site whose users log in by axum-login, and whose sessions are ours.
+
+pub mod bridge;
+pub mod site;
