@@ -20,7 +20,7 @@ use std::pin::Pin;
 use ::axum::body::Body;
 use http::{Request, StatusCode, Uri};
 use session_core::SessionError;
-use session_http::{LazySession, LoginRequired, Result, SessionLayer};
+use session_http::{LazySession, LoginRequired, Result, SessionLayer, SessionOf};
 
 use crate::support::Reply;
 
@@ -59,6 +59,16 @@ const HEADERS: &[(&str, &str)] = &[
     ("set-cookie", "theme=dark"),
     ("set-cookie", "__Host-sessionid=from-the-handler"),
 ];
+
+/// Marks a layer whose session `/marked` writes to.
+enum Marked {}
+
+/// What `/marked` does.
+fn write_marked(session: &SessionOf<Marked>) -> Result<Said> {
+    session.modify("writes", |writes: &mut u32| *writes += 1)?;
+    let writes: u32 = session.get("writes")?.unwrap_or_default();
+    Ok(Said::text(writes.to_string()))
+}
 
 /// Stands around what is below `/members`.
 fn members_only() -> LoginRequired {

@@ -18,9 +18,11 @@ use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use session_core::conformance::{Call, Operation};
-use session_http::{Error, LazySession, NoActivity, RequireOwner, Result, Session, SessionLayer};
+use session_http::{
+    Error, LazySession, NoActivity, RequireOwner, Result, Session, SessionLayer, SessionOf,
+};
 
-use super::{App, Said, act, members_only};
+use super::{App, Marked, Said, act, members_only, write_marked};
 use crate::streaming::Late;
 use crate::support::{Reply, Site, cookie_of, get, post};
 
@@ -68,10 +70,12 @@ pub(super) fn pages(config: &mut ServiceConfig) {
     let members = web::scope("/members")
         .wrap(members_only())
         .route("/{page}", web::to(page));
+    let marked = async |session: SessionOf<Marked>| write_marked(&session).map(HttpResponse::from);
     let number = async |RequireOwner(number): RequireOwner<u32>| number.to_string();
     config
         .service(quiet)
         .service(members)
+        .route("/marked", web::to(marked))
         .route("/number", web::to(number))
         .route("/extracted", web::to(extracted))
         .route("/{page}", web::to(page));

@@ -7,10 +7,12 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{AppendHeaders, IntoResponse};
 use axum::routing::any;
-use session_http::{Error, LazySession, NoActivity, RequireOwner, Session, SessionLayer};
+use session_http::{
+    Error, LazySession, NoActivity, RequireOwner, Session, SessionLayer, SessionOf,
+};
 use tower::ServiceExt;
 
-use super::{App, Said, act, members_only};
+use super::{App, Marked, Said, act, members_only, write_marked};
 use crate::streaming::Late;
 use crate::support::Reply;
 
@@ -37,6 +39,10 @@ pub(super) fn pages() -> Router {
         .route("/extracted", extracted)
         .nest("/quiet", pages().layer(NoActivity::new()))
         .nest("/members", pages().layer(members_only()))
+        .route(
+            "/marked",
+            any(async |session: SessionOf<Marked>| write_marked(&session)),
+        )
         .route(
             "/number",
             any(async |RequireOwner(number): RequireOwner<u32>| number.to_string()),

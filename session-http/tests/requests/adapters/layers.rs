@@ -3,10 +3,10 @@
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HOST, VARY};
 use session_core::conformance::Operation;
-use session_core::{Policy, Renewal};
-use session_http::{CookieConfig, Interruption, KeyHeader};
+use session_core::{KeyRing, Policy, Renewal, SealedIrrevocableCookies};
+use session_http::{CookieConfig, Interruption, KeyHeader, SessionLayer};
 
-use super::{Adapter, over_every_adapter};
+use super::{Adapter, Marked, over_every_adapter};
 use crate::support::{CookieChange, IDLE, Site, cookie_of, get, heard, post};
 
 over_every_adapter!(
@@ -17,6 +17,8 @@ over_every_adapter!(
         two_layers_with_different_names_both_work_and_the_innermost_is_extracted,
         an_interruption_is_answered_as_the_layer_says,
         a_key_may_travel_in_a_header,
+        a_session_may_live_in_its_cookie,
+        a_marked_layer_is_asked_by_its_mark,
     ],
     logged: [
         a_browser_that_will_refuse_the_cookie_is_warned_of_once_by_all_clones,
@@ -140,6 +142,41 @@ async fn a_key_may_travel_in_a_header(adapter: Adapter) {
         assert_eq!(second.body, "2", "{request_header}");
         assert!(!second.headers.contains_key(response_header));
     }
+}
+
+async fn a_session_may_live_in_its_cookie(adapter: Adapter) {
+    let secret: Vec<u8> = (0..32).collect();
+    let ring = KeyRing::from_bytes(&secret).unwrap();
+    let cookies = SealedIrrevocableCookies::new(&ring);
+    let manager = cookies.manager(Policy::new()).unwrap();
+    let app = adapter(&[SessionLayer::new(manager)]).await;
+    let sealed = app(post("/log-in", None)).await.expect_issued();
+    assert!(!sealed.contains("ada"), "the owner can be read");
+    let written = app(post("/write", Some(&cookie_of(&sealed)))).await;
+    assert_eq!(written.body, "1");
+    let cookie = cookie_of(&written.expect_issued());
+    assert_eq!(app(post("/write", Some(&cookie))).await.body, "2");
+    assert_eq!(app(get("/members/who", Some(&cookie))).await.body, "ada");
+    let reply = app(post("/log-out", Some(&cookie))).await;
+    assert_eq!(reply.cookie(), CookieChange::Removed);
+}
+
+async fn a_marked_layer_is_asked_by_its_mark(adapter: Adapter) {
+    let (inner, outer) = (Site::new(), Site::new());
+    let name = |name: &str| CookieConfig::builder().with_name(name).build().unwrap();
+    let around = outer.layer().with_cookie(name("outer"));
+    let layers = [inner.layer(), around.with_marker::<Marked>()];
+    let app = adapter(&layers).await;
+    let reply = app(post("/marked", None)).await;
+    assert_eq!((inner.records(), outer.records()), (0, 1));
+    assert_eq!(reply.cookie(), CookieChange::Untouched);
+    let CookieChange::Set(key) = reply.cookie_named("outer") else {
+        panic!("the layer around is the one that is marked: {reply:?}")
+    };
+    let cookie = format!("outer={key}");
+    assert_eq!(app(post("/marked", Some(&cookie))).await.body, "2");
+    assert_eq!(app(post("/write", Some(&cookie))).await.body, "1");
+    assert_eq!((inner.records(), outer.records()), (1, 1));
 }
 
 fn a_browser_that_will_refuse_the_cookie_is_warned_of_once_by_all_clones(adapter: Adapter) {

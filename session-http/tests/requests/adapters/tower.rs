@@ -8,10 +8,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use session_core::conformance::{Call, Operation};
-use session_http::{Error, LazySession, NoActivity, RequireOwner, Session, SessionLayer};
+use session_http::{
+    Error, LazySession, NoActivity, RequireOwner, Session, SessionLayer, SessionOf,
+};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use super::{App, Said, act, members_only};
+use super::{App, Said, act, members_only, write_marked};
 use crate::streaming::Late;
 use crate::support::{Reply, Site, cookie_of, get, post};
 
@@ -41,6 +43,9 @@ async fn serve(request: Request<Body>) -> Result<Response<Late>, Infallible> {
     let (path, extensions) = (head.uri.path(), &head.extensions);
     let acted = match path {
         "/extracted" => extracted(extensions).await,
+        "/marked" => SessionOf::from_extensions(extensions)
+            .await
+            .and_then(|session| write_marked(&session)),
         "/number" => RequireOwner::<u32>::from_extensions(extensions)
             .await
             .map(|RequireOwner(number)| Said::text(number.to_string())),
