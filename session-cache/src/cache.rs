@@ -36,6 +36,12 @@ pub trait Cache: fmt::Debug + Send + Sync + 'static {
     /// The cache's name for error texts, as in "Redis" or "the memory cache".
     fn name(&self) -> &'static str;
 
+    /// What operators call the kind of cache in spans and numbers, as OpenTelemetry's `db.system.name`: "redis", "memcached".
+    /// Fixed in the program's text, never made of an address or a setting. "other" unless the cache says.
+    fn system_name(&self) -> &'static str {
+        "other"
+    }
+
     /// What the slot holds. Leases and tombstones whose time has passed are [`Slot::Empty`]; an entry is returned as it is,
     /// expired or not.
     ///

@@ -16,6 +16,10 @@ macro_rules! forward {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<C: Cache + ?Sized> Cache for $pointer {
+            fn system_name(&self) -> &'static str {
+                (**self).system_name()
+            }
+
             fn name(&self) -> &'static str {
                 (**self).name()
             }

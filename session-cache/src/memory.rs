@@ -137,6 +137,7 @@ impl MemoryCache {
             .expire_after(KeepsForItsLife)
             .eviction_listener(move |_, kept: Kept, cause| {
                 if cause == RemovalCause::Size && matches!(kept.slot, Slot::Entry(_)) {
+                    session_core::telemetry::evicted();
                     let evicted = counter.fetch_add(1, Ordering::Relaxed) + 1;
                     tracing::warn!(
                         evicted,
@@ -253,6 +254,10 @@ const NO_TIME: Timestamp = Timestamp::MIN;
 
 #[async_trait]
 impl Cache for MemoryCache {
+    fn system_name(&self) -> &'static str {
+        "memory"
+    }
+
     fn name(&self) -> &'static str {
         Self::NAME
     }

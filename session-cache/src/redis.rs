@@ -225,6 +225,10 @@ fn disturbed(operation: &'static str) -> StoreError {
 
 #[async_trait]
 impl Cache for RedisCache {
+    fn system_name(&self) -> &'static str {
+        "redis"
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }

@@ -98,6 +98,10 @@ impl<C: Cache> SessionStore for Records<C> {
 
 #[async_trait]
 impl<C: Cache> SessionStore for CacheStore<C> {
+    fn system_name(&self) -> &'static str {
+        self.cache().system_name()
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         self.records.load(key, now).await
     }

@@ -105,6 +105,7 @@ impl Pass<'_> {
             State::Closed { failures } => {
                 *state = self.breaker.open();
                 drop(state);
+                session_core::telemetry::breaker_opened();
                 tracing::warn!(
                     failures = failures + 1,
                     error = cause as &dyn std::error::Error,

@@ -292,6 +292,10 @@ fn is_gone<T>(answer: &Result<T, StoreError>) -> bool {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<C: Cache, S: SessionStore> SessionStore for CachedDbStore<C, S> {
+    fn system_name(&self) -> &'static str {
+        "cached_db"
+    }
+
     /// A copy that may be believed, or the row. Where the slot is empty, one request of this process reads the row and fills
     /// the slot, and the others that ask meanwhile wait for it and then ask the cache again.
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {

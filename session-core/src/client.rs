@@ -102,6 +102,10 @@ mod nowhere {
     #[async_trait]
     #[deny(clippy::missing_trait_methods)]
     impl SessionStore for Nowhere {
+        fn system_name(&self) -> &'static str {
+            "other"
+        }
+
         async fn load(&self, _: &StoreKey, _: Timestamp) -> Result<Option<Record>, StoreError> {
             Ok(None)
         }

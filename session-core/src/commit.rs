@@ -18,6 +18,7 @@ use crate::policy::{Activity, Reissue, Renewal};
 use crate::record::{Change, ExpiryChange, NewRecord, Saved, Version};
 use crate::state::{Doubt, Held, Phase, Shared, State, check_limits};
 use crate::store::StoreError;
+use crate::telemetry::{self, Count};
 
 /// What an operation that commits at once did to the content.
 pub(crate) enum Effect<R> {
@@ -96,7 +97,7 @@ impl Shared {
         selection: Selection<'_>,
         mut operation: impl FnMut(&mut Content) -> Result<Effect<R>, SessionError> + Send,
     ) -> Result<R, SessionError> {
-        let mut deadline = Deadline::new(self.policy().limits());
+        let mut deadline = Deadline::new(&self.manager);
         let _turn = self.take_turn(&mut deadline).await?;
         if self.has_unfinished() {
             Box::pin(self.finish_earlier(&mut deadline)).await?;
@@ -478,6 +479,7 @@ impl Shared {
                 self.begin_unsure(attempt, None);
                 let saved = deadline.call("save", call).await;
                 let saved = self.end_unsure("save", saved)?;
+                count_renewal(&saved, expiry);
                 let key = held.key.duplicate();
                 let expires_at = expiry.apply(held.expires_at);
                 let issue = is_retimed || reissues;
@@ -492,6 +494,7 @@ impl Shared {
                 self.begin_unsure(attempt, moved_to);
                 let saved = deadline.call("rotate", call).await;
                 let saved = self.end_unsure("rotate", saved)?;
+                count_renewal(&saved, expiry);
                 if let Saved::Stored(_) = saved {
                     events::rotated(&held.store_key, &store_key, attempt.has_log_in);
                 }
@@ -514,6 +517,7 @@ impl Shared {
                     deadline.call_again("renew", renew).await
                 };
                 let saved = saved.inspect_err(|error| events::store_failed("renew", error))?;
+                count_renewal(&saved, expiry);
                 let key = held.key.duplicate();
                 let expires_at = expiry.apply(held.expires_at);
                 let renewed = written(saved, key, store_key, expires_at, reissues);
@@ -569,6 +573,7 @@ impl Shared {
     }
 
     fn payload(&self, content: &Content, key: &StoreKey) -> Payload {
+        telemetry::payload("write", content.data.size());
         let binding = Binding {
             key: key.clone(),
             owner: content.owner.clone(),
@@ -650,6 +655,7 @@ impl Shared {
     /// this request wrote; for everybody else the request is over.
     fn start_over(&self, attempt: &Attempt) -> Result<(), SessionError> {
         if !attempt.has_log_in {
+            Count::Interruption.add(1);
             return Err(SessionError::Interrupted);
         }
         let mut state = self.lock();
@@ -671,7 +677,7 @@ impl Shared {
         &self,
         is_needless: impl FnOnce() -> bool + Send,
     ) -> Result<(), SessionError> {
-        let mut deadline = Deadline::new(self.policy().limits());
+        let mut deadline = Deadline::new(&self.manager);
         let _turn = self.take_turn(&mut deadline).await?;
         if is_needless() {
             return Ok(());
@@ -702,6 +708,12 @@ fn moved_by_whoever(saved: Result<Saved, StoreError>) -> Result<Saved, StoreErro
     match saved {
         Err(StoreError::KeyTaken { .. }) => Ok(Saved::Conflict),
         saved => saved,
+    }
+}
+
+fn count_renewal(saved: &Saved, expiry: ExpiryChange) {
+    if let (Saved::Stored(_), ExpiryChange::AtLeast(_)) = (saved, expiry) {
+        Count::Renewal.add(1);
     }
 }
 

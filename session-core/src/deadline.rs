@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::policy::Limits;
+use crate::manager::SessionManager;
 use crate::store::StoreError;
+use crate::telemetry::{Answer, Call, Count};
 
 /// Bounds every call to a store, and all of them together.
 ///
@@ -18,14 +19,18 @@ pub(crate) struct Deadline {
     per_call: Duration,
     total: Duration,
     started: Option<Instant>,
+    /// Which store it is, for those who measure.
+    system: &'static str,
 }
 
 impl Deadline {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(manager: &SessionManager) -> Self {
+        let limits = manager.policy().limits();
         Self {
             per_call: limits.store_timeout,
             total: limits.commit_timeout,
             started: None,
+            system: manager.store().system_name(),
         }
     }
 
@@ -36,7 +41,7 @@ impl Deadline {
     }
 
     /// One call, whose outcome is unknown if it fails.
-    pub(crate) async fn call<T>(
+    pub(crate) async fn call<T: Answer>(
         &mut self,
         operation: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
@@ -45,28 +50,27 @@ impl Deadline {
         // Only a store that is waited for needs it, and it is a third of what a request's future would have room for.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let mut limit = self.per_call;
+        let mut observed = Call::begin(self.system, operation);
         poll_fn(|context| {
-            if let Poll::Ready(answer) = call.as_mut().poll(context) {
-                return Poll::Ready(answer);
-            }
-            let timer = timer.get_or_insert_with(|| {
-                limit = limit.min(self.left());
-                Box::pin(sleep(limit))
-            });
-            timer.as_mut().poll(context).map(|()| {
-                let cause = format!("no answer within {limit:?}");
-                Err(StoreError::unavailable(
-                    "the session store",
-                    operation,
-                    cause,
-                ))
-            })
+            let answer = match observed.poll(|| call.as_mut().poll(context)) {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => {
+                    let timer = timer.get_or_insert_with(|| {
+                        limit = limit.min(self.left());
+                        Box::pin(sleep(limit))
+                    });
+                    ready!(timer.as_mut().poll(context));
+                    Err(no_answer(operation, limit))
+                }
+            };
+            observed.end(&answer);
+            Poll::Ready(answer)
         })
         .await
     }
 
     /// A call that may be made again if it is not known to have happened: reading, touching, deleting.
-    pub(crate) async fn call_again<T, F: Future<Output = Result<T, StoreError>>>(
+    pub(crate) async fn call_again<T: Answer, F: Future<Output = Result<T, StoreError>>>(
         &mut self,
         operation: &'static str,
         call: impl Fn() -> F,
@@ -80,12 +84,25 @@ impl Deadline {
                 return answer;
             }
             is_again = true;
+            Count::Retry.add(1);
         }
     }
 
     /// Something of this process that is waited for, or `None` once the time is up.
     pub(crate) async fn wait_for<T>(&mut self, event: impl Future<Output = T>) -> Option<T> {
         timeout(self.left(), event).await.ok()
+    }
+
+    /// The same, no longer than for one call of the store.
+    pub(crate) async fn wait_as_for_one<T>(
+        &mut self,
+        operation: &'static str,
+        event: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        let limit = self.per_call.min(self.left());
+        timeout(limit, event)
+            .await
+            .map_err(|_elapsed| no_answer(operation, limit))
     }
 
     /// Lets others get ahead, for a random part of `longest`.
@@ -100,6 +117,11 @@ impl Deadline {
             sleep(pause).await;
         }
     }
+}
+
+fn no_answer(operation: &'static str, limit: Duration) -> StoreError {
+    let cause = format!("no answer within {limit:?}");
+    StoreError::unavailable("the session store", operation, cause)
 }
 
 /// Goes to the end of the executor's queue, once.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::clock::Timestamp;
 use crate::key::{SessionHandle, StoreKey};
 use crate::store::StoreError;
+use crate::telemetry::Count;
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,7 @@ impl Ending {
 
 /// One of many on a busy site, unlike those below.
 pub(crate) fn created(key: &StoreKey, is_logged_in: bool) {
+    Count::Created.add(1);
     tracing::debug!(
         event = "session_created",
         session = %SessionHandle::of(key),
@@ -35,6 +37,7 @@ pub(crate) fn created(key: &StoreKey, is_logged_in: bool) {
 }
 
 pub(crate) fn rotated(from: &StoreKey, to: &StoreKey, is_log_in: bool) {
+    Count::Rotated.add(1);
     tracing::info!(
         event = "session_rotated",
         session = %SessionHandle::of(to),
@@ -45,6 +48,7 @@ pub(crate) fn rotated(from: &StoreKey, to: &StoreKey, is_log_in: bool) {
 }
 
 pub(crate) fn ended(key: &StoreKey, ending: Ending) {
+    Count::Ended(ending.reason()).add(1);
     tracing::info!(
         event = "session_ended",
         session = %SessionHandle::of(key),
@@ -54,6 +58,7 @@ pub(crate) fn ended(key: &StoreKey, ending: Ending) {
 }
 
 pub(crate) fn ended_by_owner(scope: &'static str, sessions: u64) {
+    Count::Ended("by_owner").add(sessions);
     tracing::info!(
         event = "sessions_ended",
         scope,
@@ -63,6 +68,7 @@ pub(crate) fn ended_by_owner(scope: &'static str, sessions: u64) {
 }
 
 pub(crate) fn expired(key: &StoreKey) {
+    Count::Expired.add(1);
     tracing::info!(
         event = "session_expired",
         session = %SessionHandle::of(key),
@@ -71,6 +77,7 @@ pub(crate) fn expired(key: &StoreKey) {
 }
 
 pub(crate) fn conflict(key: &StoreKey, conflicts: u32) {
+    Count::Conflict.add(1);
     tracing::debug!(
         event = "session_conflict",
         session = %SessionHandle::of(key),
@@ -80,6 +87,7 @@ pub(crate) fn conflict(key: &StoreKey, conflicts: u32) {
 }
 
 pub(crate) fn damaged(key: &StoreKey, error: &StoreError) {
+    Count::Damaged.add(1);
     tracing::error!(
         event = "session_damaged",
         session = %SessionHandle::of(key),
@@ -139,6 +147,7 @@ pub(crate) struct UnknownKeys {
 
 impl UnknownKeys {
     pub(crate) fn note(&self, now: Timestamp) {
+        Count::UnknownKey.add(1);
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let minute = now.as_secs().div_euclid(60);
         if self.minute.swap(minute, Ordering::Relaxed) == minute {

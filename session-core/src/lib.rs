@@ -22,6 +22,7 @@ pub mod store;
 mod memory;
 mod outcome;
 mod client;
+pub mod telemetry;
 mod events;
 mod budget;
 mod deadline;

@@ -13,6 +13,7 @@ use crate::manager::SessionManager;
 use crate::record::{Record, Version};
 use crate::state::{Candidates, Held, Phase, Shared};
 use crate::store::StoreError;
+use crate::telemetry;
 
 /// What is in one of the places where a session may be.
 enum Found {
@@ -25,7 +26,7 @@ enum Found {
 impl Shared {
     /// Loads the session unless that is done. After an error the next one who asks tries anew.
     pub(crate) async fn ensure_loaded(&self) -> Result<(), SessionError> {
-        let mut deadline = Deadline::new(self.policy().limits());
+        let mut deadline = Deadline::new(&self.manager);
         let _turn = self.take_turn(&mut deadline).await?;
         let (candidates, texts) = {
             let mut state = self.lock();
@@ -209,6 +210,7 @@ impl SessionManager {
             .await;
         let decoded = loaded.and_then(|record| {
             let decode = |record: Record| {
+                telemetry::payload("read", record.payload.weight());
                 let binding = Binding {
                     key: store_key.clone(),
                     owner: record.owner.clone(),

@@ -187,7 +187,7 @@ impl SessionManager {
     ///
     /// Nothing changes.
     pub async fn load(&self, key: &SessionKey) -> Result<Option<SessionBase>, SessionError> {
-        let mut deadline = Deadline::new(self.policy().limits());
+        let mut deadline = Deadline::new(self);
         let Some(held) = self.load_held(key, &mut deadline).await? else {
             return Ok(None);
         };

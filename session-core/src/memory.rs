@@ -12,6 +12,7 @@ use crate::key::StoreKey;
 use crate::owner::Owner;
 use crate::record::{Change, NewRecord, Record, Saved, Version};
 use crate::store::{EndScope, OwnerIndex, Page, SessionStore, StoreError, StoreScan};
+use crate::telemetry;
 
 /// Keeps sessions in this process's memory, for tests, demos and single processes that may forget.
 ///
@@ -149,6 +150,10 @@ impl State {
 
 #[async_trait]
 impl SessionStore for MemoryStore {
+    fn system_name(&self) -> &'static str {
+        "memory"
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         Ok(self.read().live(key, now).cloned())
     }
@@ -247,6 +252,7 @@ impl SessionStore for MemoryStore {
         };
         let mut removed = 0;
         for batch in expired.chunks(BATCH) {
+            let before = removed;
             {
                 let mut state = self.write();
                 for key in batch {
@@ -261,6 +267,7 @@ impl SessionStore for MemoryStore {
                     }
                 }
             }
+            telemetry::purged(removed - before);
             progress(removed);
         }
         Ok(removed)

@@ -186,7 +186,7 @@ impl SessionManager {
 
     /// Ends sessions of `owner`, and tells of it.
     pub(crate) async fn end_of(&self, owner: &Owner, scope: EndScope) -> Result<u64, SessionError> {
-        let mut deadline = Deadline::new(self.policy().limits());
+        let mut deadline = Deadline::new(self);
         let ended = self.end_now(owner, &scope, &mut deadline).await?;
         let scope = match scope {
             EndScope::One(_) => "one",
@@ -257,7 +257,7 @@ impl SessionManager {
         &self,
         owner: &Owner,
     ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
-        let mut deadline = Deadline::new(self.policy().limits());
+        let mut deadline = Deadline::new(self);
         let mut found = self
             .sessions_of(owner, OWN_SESSIONS_MAX, &mut deadline)
             .await?;

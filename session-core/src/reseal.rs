@@ -106,6 +106,6 @@ impl SessionManager {
 
     /// One call's time: the work as a whole takes as long as it takes.
     fn deadline(&self) -> Deadline {
-        Deadline::new(self.policy().limits())
+        Deadline::new(self)
     }
 }

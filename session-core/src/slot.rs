@@ -177,7 +177,7 @@ impl SessionSlot {
             .await?;
         // A task of the request may be storing something at this moment. What it creates is still told; what is created
         // from here on could not be. If it takes too long, what the commit has stored is told all the same.
-        let mut deadline = Deadline::new(self.0.policy().limits());
+        let mut deadline = Deadline::new(&self.0.manager);
         let _turn = self.0.take_turn(&mut deadline).await.ok();
         self.close();
         let mut state = self.0.lock();

@@ -252,9 +252,10 @@ impl Shared {
         if let Some(turn) = self.turn_if_free() {
             return Ok(turn);
         }
-        let turn = deadline.call("finish an earlier call of the same request", async {
-            Ok(self.turn.lock().await)
-        });
+        let turn = deadline.wait_as_for_one(
+            "finish an earlier call of the same request",
+            self.turn.lock(),
+        );
         // Rare: the future of every request has room for what is not.
         Ok(Box::pin(turn).await?)
     }

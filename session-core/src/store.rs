@@ -45,6 +45,12 @@ use crate::owner::Owner;
 /// written by this application, but whoever can write the store can change them.
 #[async_trait]
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// What operators call the kind of store in spans and numbers, as OpenTelemetry's `db.system.name`: "postgresql", "redis",
+    /// "file". Fixed in the program's text, never made of an address or a setting. "other" unless the backend says.
+    fn system_name(&self) -> &'static str {
+        "other"
+    }
+
     /// The live record at `key`, or `None`.
     ///
     /// # Errors

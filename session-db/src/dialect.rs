@@ -37,6 +37,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
 
     /// What the store is called in errors.
     const STORE: &'static str;
+
+    /// What operators call it.
+    const SYSTEM: &'static str;
     /// What the database is called in errors.
     const DATABASE: &'static str;
     /// Quotes a name in SQL.

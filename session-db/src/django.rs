@@ -176,6 +176,10 @@ impl fmt::Debug for DjangoDbStore {
 
 #[async_trait]
 impl SessionStore for DjangoDbStore {
+    fn system_name(&self) -> &'static str {
+        with_table!(self, table => table.system_name())
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         with_table!(self, table => table.load(key, now).await)
     }

@@ -49,6 +49,10 @@ impl<D: Dialect> Table<D> {
         }
     }
 
+    pub(crate) const fn system_name(&self) -> &'static str {
+        D::SYSTEM
+    }
+
     pub(crate) async fn load(
         &self,
         key: &StoreKey,

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, ReadDir};
 
 use session_core::store::{StoreError, StoreKey, Timestamp};
+use session_core::telemetry;
 
 use crate::hop::{Shared, Stripes};
 use crate::layout::{self, Shard, Stripe};
@@ -41,7 +42,7 @@ impl FileStore {
                 }
                 let stripes = Stripes::one(sweep.stripe);
                 let shard = sweep.shard.clone();
-                removed += shared
+                let batch = shared
                     .locked(
                         OPERATION,
                         shared.deadline(),
@@ -49,6 +50,8 @@ impl FileStore {
                         move |shared, _held| shared.sweep(OPERATION, &shard, candidates, now),
                     )
                     .await?;
+                telemetry::purged(batch);
+                removed += batch;
                 progress(removed);
             }
             unreadable += sweep.unreadable;

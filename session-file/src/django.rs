@@ -106,6 +106,10 @@ impl FileStoreConfig {
 
 #[async_trait]
 impl SessionStore for DjangoFileStore {
+    fn system_name(&self) -> &'static str {
+        "file"
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         const OPERATION: &str = "load";
         let (key, files) = (key.clone(), Arc::clone(&self.files));

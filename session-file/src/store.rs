@@ -71,6 +71,10 @@ impl FileStore {
 
 #[async_trait]
 impl SessionStore for FileStore {
+    fn system_name(&self) -> &'static str {
+        "file"
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         const OPERATION: &str = "load";
         let key = key.clone();

@@ -44,6 +44,8 @@ pub use marked::{LazySessionOf, SessionOf};
 pub use next::safe_next;
 pub use require_owner::RequireOwner;
 pub use session::{LazySession, Session};
+#[cfg(feature = "metrics")]
+pub use session_core::telemetry::describe_metrics;
 pub use session_core::{
     Activity, Clock, DetachedSession, Expiry, Field, KeyPolicy, Limits, ManualClock, MemoryStore,
     Message, MessageLevel, Messages, Name, NameOf, OldView, Owner, Policy, Reissue, Renewal,

@@ -52,6 +52,10 @@ macro_rules! forward {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<S: SessionStore> SessionStore for $wrapper<S> {
+            fn system_name(&self) -> &'static str {
+                self.0.system_name()
+            }
+
             async fn load(
                 &self,
                 key: &StoreKey,

@@ -94,6 +94,10 @@ impl<F: Fixture> fmt::Debug for Held<F> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<F: Fixture> SessionStore for Held<F> {
+    fn system_name(&self) -> &'static str {
+        self.0.store().system_name()
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         self.0.store().load(key, now).await
     }

@@ -14,6 +14,10 @@ macro_rules! forward {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<S: SessionStore + ?Sized> SessionStore for $pointer {
+            fn system_name(&self) -> &'static str {
+                (**self).system_name()
+            }
+
             async fn load(
                 &self,
                 key: &StoreKey,

@@ -84,6 +84,10 @@ impl<S> CountingStore<S> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore> SessionStore for CountingStore<S> {
+    fn system_name(&self) -> &'static str {
+        self.store.system_name()
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         self.note(Operation::Load);
         self.store.load(key, now).await

@@ -273,6 +273,10 @@ enum Fault {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore> SessionStore for FaultStore<S> {
+    fn system_name(&self) -> &'static str {
+        self.store.system_name()
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         self.around(Operation::Load, self.store.load(key, now))
             .await

@@ -32,6 +32,8 @@ mod no_secret_is_printed;
 #[cfg(test)]
 mod sealed_cookies;
 #[cfg(test)]
+mod observed;
+#[cfg(test)]
 mod security;
 #[cfg(test)]
 mod support;

@@ -27,6 +27,7 @@ impl Dialect for MySql {
     type Driver = sqlx::MySql;
 
     const STORE: &'static str = "the MySQL store";
+    const SYSTEM: &'static str = "mysql";
     const DATABASE: &'static str = "MariaDB/MySQL";
     const QUOTE: char = '`';
     const COLUMNS: Columns = &[

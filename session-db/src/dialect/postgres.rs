@@ -28,6 +28,7 @@ impl Dialect for Postgres {
     type Driver = sqlx::Postgres;
 
     const STORE: &'static str = "the PostgreSQL store";
+    const SYSTEM: &'static str = "postgresql";
     const DATABASE: &'static str = "PostgreSQL";
     const QUOTE: char = '"';
     const COLUMNS: Columns = &[

@@ -30,6 +30,7 @@ impl Dialect for Sqlite {
     type Driver = sqlx::Sqlite;
 
     const STORE: &'static str = "the SQLite store";
+    const SYSTEM: &'static str = "sqlite";
     const DATABASE: &'static str = "SQLite";
     const QUOTE: char = '"';
     const COLUMNS: Columns = &[

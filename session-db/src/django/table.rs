@@ -56,6 +56,10 @@ impl<D: DjangoDialect> DjangoTable<D> {
         self.runner.check(&self.name, &shape).await
     }
 
+    pub(crate) const fn system_name(&self) -> &'static str {
+        D::SYSTEM
+    }
+
     pub(crate) async fn load(
         &self,
         key: &StoreKey,

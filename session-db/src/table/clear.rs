@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use session_core::store::{StoreError, Timestamp};
+use session_core::telemetry;
 use tokio::time::{Instant, sleep};
 
 use super::Table;
@@ -60,6 +61,7 @@ impl Sweep {
     }
 
     pub(crate) fn took(&mut self, batch: &Batch, progress: &mut (dyn FnMut(u64) + Send)) {
+        telemetry::purged(batch.removed);
         self.removed = self.removed.saturating_add(batch.removed);
         self.from = batch.next;
         self.is_done = batch.is_last;

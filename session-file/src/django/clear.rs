@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::store::{StoreError, StoreKey, Timestamp};
+use session_core::telemetry;
 
 use super::DjangoFileStore;
 use super::desk::Desk;
@@ -56,11 +57,13 @@ impl DjangoFileStore {
             };
             for (stripe, candidates) in candidates {
                 let files = Arc::clone(&self.files);
-                removed += self
+                let batch = self
                     .locked(OPERATION, Stripes::one(stripe), move |desk| {
                         desk.sweep(&files, candidates, now)
                     })
                     .await?;
+                telemetry::purged(batch);
+                removed += batch;
                 progress(removed);
             }
         }

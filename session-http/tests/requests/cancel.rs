@@ -28,6 +28,10 @@ struct Halting(MemoryStore);
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl SessionStore for Halting {
+    fn system_name(&self) -> &'static str {
+        self.0.system_name()
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         yield_now().await;
         let answer = self.0.load(key, now).await;

@@ -254,6 +254,10 @@ impl fmt::Debug for Owed {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore> SessionStore for DjangoCachedDb<S> {
+    fn system_name(&self) -> &'static str {
+        "cached_db"
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         self.0.rows.load(key, now).await
     }

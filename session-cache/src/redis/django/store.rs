@@ -131,6 +131,10 @@ impl DjangoCacheStore {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl SessionStore for DjangoCacheStore {
+    fn system_name(&self) -> &'static str {
+        "redis"
+    }
+
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<Record>, StoreError> {
         const OPERATION: &str = "load";
         let key = self.0.key(key);
