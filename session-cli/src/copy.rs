@@ -3,6 +3,8 @@
 mod decide;
 mod fingerprint;
 mod journal;
+#[cfg(test)]
+mod random_moves;
 mod tally;
 
 use std::sync::Arc;
@@ -252,25 +254,30 @@ impl Stores {
 }
 
 impl Planned {
-    /// Whether TO is to have, or has, what FROM has.
-    fn is_ours(&self) -> bool {
-        match self.step {
-            Step::Create | Step::Update => true,
-            Step::Leave(Left::Same) => self.to.is_some(),
-            _ => false,
-        }
-    }
-
+    /// Notes that TO has, or is about to have, what FROM has. Of a session that TO has changed as well: without this it would be
+    /// new to the journal, and be created once it has ended in TO.
     fn announce(&self, journal: &mut Journal) -> Result<(), StoreError> {
-        if let Some(from) = self.from.as_ref().filter(|_| self.is_ours()) {
+        let is_known = match self.step {
+            Step::Create | Step::Update => true,
+            Step::Leave(Left::Same | Left::NewerThere) => self.to.is_some(),
+            _ => false,
+        };
+        if let Some(from) = self.from.as_ref().filter(|from| from.is_live(now()))
+            && is_known
+        {
             journal.announce(&self.key, seen(&self.key, from)?);
         }
         Ok(())
     }
 
+    /// Notes that TO had what was announced, by this copy or by one before it.
     fn confirm(&self, done: Step, journal: &mut Journal) {
-        if self.is_ours() && done != Step::Leave(Left::Refused) {
-            journal.confirm(&self.key, matches!(done, Step::Create | Step::Update));
+        let is_written = matches!(done, Step::Create | Step::Update);
+        // A killed copy may have written what `--known-only` leaves behind: it is never brought.
+        let is_left_behind = done == Step::Leave(Left::NotKnown);
+        let was_faster = self.step == Step::Create && done == Step::Leave(Left::NewerThere);
+        if self.to.is_some() || is_written || is_left_behind || was_faster {
+            journal.confirm(&self.key, is_written);
         }
     }
 }
