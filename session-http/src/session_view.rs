@@ -9,7 +9,8 @@ use session_core::{TypedSession, View};
 use crate::error::Result;
 use crate::session::Session;
 
-/// One struct of the visitor's session, loaded and of the current version. An axum extractor; derefs to [`TypedSession`].
+/// One struct of the visitor's session, loaded and of the current version. An extractor of axum and of actix-web; derefs to
+/// [`TypedSession`].
 ///
 /// A value that can't be upgraded is an error before the handler runs, and stays as it is. Costs what [`Session`] costs, and
 /// shares its state with every other extractor of the request; what the handler changes is stored when the response is ready.
@@ -46,7 +47,7 @@ use crate::session::Session;
 pub struct SessionView<T>(TypedSession<T>);
 
 impl<T: View> SessionView<T> {
-    /// The struct in the session of a request with these extensions, for services that are not axum handlers.
+    /// The struct in the session of a request with these extensions, for services that have no extractors.
     ///
     /// # Errors
     ///
@@ -56,7 +57,11 @@ impl<T: View> SessionView<T> {
     ///
     /// Nothing is lost.
     pub async fn from_extensions(extensions: &Extensions) -> Result<Self> {
-        let view = Session::from_extensions(extensions).await?.view::<T>();
+        Self::of(&Session::from_extensions(extensions).await?)
+    }
+
+    fn of(session: &Session) -> Result<Self> {
+        let view = session.view::<T>();
         drop(view.get()?);
         Ok(Self(view))
     }
@@ -88,5 +93,19 @@ impl<T: View, S: Send + Sync> axum_core::extract::FromRequestParts<S> for Sessio
 
     async fn from_request_parts(parts: &mut http::request::Parts, _: &S) -> Result<Self> {
         Self::from_extensions(&parts.extensions).await
+    }
+}
+
+#[cfg(feature = "actix-web")]
+impl<T: View> actix_web::FromRequest for SessionView<T> {
+    type Error = crate::error::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self>> + Send>>;
+
+    fn from_request(
+        request: &actix_web::HttpRequest,
+        payload: &mut actix_web::dev::Payload,
+    ) -> Self::Future {
+        let session = Session::from_request(request, payload);
+        Box::pin(async move { Self::of(&session.await?) })
     }
 }

@@ -89,3 +89,38 @@ async fn a_handler_is_not_called_with_what_can_not_be_upgraded() {
     let kept: Option<String> = session.get("cart").unwrap();
     assert_eq!(kept.as_deref(), Some("canary"));
 }
+
+#[cfg(feature = "actix-web")]
+#[tokio::test]
+async fn a_handler_of_actix_web_gets_the_same() {
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
+    use actix_web::{App, web};
+
+    let show = async |cart: SessionView<Cart>| -> session_http::Result<String> {
+        cart.modify(|cart| cart.lines.push(("tea".to_owned(), 2)))?;
+        Ok(format!("{:?}", cart.get()?.lines))
+    };
+    let sessions = TestSessions::new();
+    let app = App::new().route("/", web::to(show)).wrap(sessions.layer());
+    let service = init_service(app).await;
+    let mut client = sessions.client();
+    for (before, body) in [
+        (
+            serde_json::json!(["coffee"]),
+            r#"[("coffee", 1), ("tea", 2)]"#,
+        ),
+        (serde_json::json!("canary"), ""),
+    ] {
+        client
+            .change(|session| session.set("cart", &before))
+            .await
+            .unwrap();
+        let (name, value) = client.header().expect("it has a session");
+        let request = TestRequest::default().insert_header((name.as_str(), value.as_bytes()));
+        let response = call_service(&service, request.to_request()).await;
+        let is_ok = response.status().is_success();
+        let text = read_body(response).await;
+        assert_eq!(is_ok, !body.is_empty());
+        assert!(!is_ok || text == body, "{text:?}");
+    }
+}
