@@ -42,8 +42,8 @@ pub struct SessionBase(pub(crate) Arc<Shared>);
 
 /// Storing, and the session's own state.
 impl SessionBase {
-    /// Stores everything that is pending, now. Needed by streams, sockets and jobs; otherwise the end of the request does
-    /// it. A new and empty session is not stored.
+    /// Stores everything that is pending, now. Otherwise the end of the request does it; for streams, sockets and jobs there is
+    /// [`detach`](Self::detach), which leaves nothing pending. A new and empty session is not stored.
     ///
     /// # Errors
     ///

@@ -143,6 +143,44 @@ async fn what_is_pushed_while_another_page_takes_or_pops_is_kept_for_one_of_them
 }
 
 #[tokio::test]
+async fn what_was_popped_is_gone_with_its_name_also_beside_another_request() {
+    for is_beside in [false, true] {
+        let site = Site::new();
+        let key = visitor(&site).await;
+        let request = site.request(Some(&key));
+        let session = request.session().await;
+        assert_eq!(texts(&session.messages().pop().unwrap()), ["old"]);
+        assert!(session.messages().peek().unwrap().is_empty());
+        if is_beside {
+            change(&site, &key, |session| session.set("n", &2).unwrap()).await;
+        }
+        request.finish().await.expect_done();
+        let left = site.stored(&key).await.unwrap().snapshot().to_json();
+        let expected = if is_beside {
+            r#"{"n":2}"#
+        } else {
+            r#"{"n":1}"#
+        };
+        assert_eq!(left, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_pop_removes_what_it_has_shown_and_nothing_else() {
+    let site = Site::new();
+    let key = visitor(&site).await;
+    let request = site.request(Some(&key));
+    let session = request.session().await;
+    assert_eq!(texts(&session.messages().pop().unwrap()), ["old"]);
+    let other = site.stored(&key).await.unwrap();
+    assert_eq!(texts(&other.messages().take().await.unwrap()), ["old"]);
+    let now = Message::new(MessageLevel::INFO, "new");
+    other.messages().push_now(now).await.unwrap();
+    request.finish().await.expect_done();
+    assert_eq!(stored(&site, &key).await, ["new"], "nobody has seen it");
+}
+
+#[tokio::test]
 async fn messages_that_two_requests_push_are_both_kept() {
     let site = Site::new();
     let key = visitor(&site).await;
