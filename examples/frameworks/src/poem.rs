@@ -29,7 +29,7 @@ pub fn app(sessions: SessionLayer) -> impl Endpoint {
 #[handler]
 async fn page(request: &Request, Visitor(session): Visitor) -> Result<String> {
     let answered = crate::answer(request.uri().path(), &session).await;
-    answered.map_err(refused)
+    answered.map_err(|error| refused(&error))
 }
 
 /// The session, as an extractor.
@@ -38,13 +38,13 @@ struct Visitor(LazySession);
 impl<'a> FromRequest<'a> for Visitor {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let session = LazySession::from_extensions(request.extensions());
-        session.map(Self).map_err(refused)
+        session.map(Self).map_err(|error| refused(&error))
     }
 }
 
-fn refused(error: session_http::Error) -> Error {
-    let status = error.status();
-    Error::new(error, status)
+/// poem sends an error's own text, and ours is for the log.
+fn refused(error: &session_http::Error) -> Error {
+    Error::from_string("Sorry\n", error.status())
 }
 
 /// The layer, as a middleware.
