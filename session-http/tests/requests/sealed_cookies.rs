@@ -1,23 +1,32 @@
 //! Sessions that live in their cookie, behind a layer: what browsers keep of them, and what else layers do.
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::routing::any;
 use http::header::SET_COOKIE;
 use http::{Request, StatusCode};
-use session_core::{KeyRing, Policy, SealedIrrevocableCookies, SessionManager};
+use session_core::{
+    KeyRing, ManualClock, Policy, Renewal, SealedIrrevocableCookies, SessionManager,
+};
 use session_http::browser::{Fetch, Jar};
 use session_http::{
     CookieConfig, KeyHeader, LazySession, LoginRequired, RequireOwner, SessionError, SessionLayer,
 };
 
-use crate::support::{Browser, COOKIE_NAME, CookieChange, get, send};
+use crate::support::{Browser, COOKIE_NAME, CookieChange, IDLE, get, send};
 
 fn manager() -> SessionManager {
+    manager_under(Policy::new())
+}
+
+fn manager_under(policy: Policy) -> SessionManager {
     let key: Vec<u8> = (0..32).collect();
     let ring = KeyRing::from_bytes(&key).unwrap();
     SealedIrrevocableCookies::new(&ring)
-        .manager(Policy::new())
+        .manager(policy)
         .unwrap()
 }
 
@@ -71,6 +80,25 @@ async fn handlers_know_nothing_of_it() {
     let reply = browser.post("/log-out").await;
     assert_eq!(reply.cookie(), CookieChange::Removed);
     assert_eq!(browser.get("/visit").await.body, "1");
+}
+
+#[tokio::test]
+async fn a_request_that_never_asks_renews_it_if_the_policy_says_so_and_otherwise_costs_nothing() {
+    for (renewal, is_told) in [(Renewal::OnAccess, false), (Renewal::EveryRequest, true)] {
+        let clock = Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH + IDLE * 100));
+        let policy = Policy::new().with_renewal(renewal);
+        let manager = manager_under(policy).with_clock(Arc::clone(&clock));
+        let app = app(SessionLayer::new(manager));
+        let mut browser = Browser::new(&app);
+        browser.post("/log-in").await;
+        clock.advance(IDLE / 2);
+        let reply = browser.get("/nothing").await;
+        let is_set = matches!(reply.cookie(), CookieChange::Set(_));
+        assert_eq!(is_set, is_told, "{renewal:?}");
+        clock.advance(IDLE / 2);
+        let status = browser.get("/whose").await.status;
+        assert_eq!(status == StatusCode::OK, is_told, "{renewal:?}");
+    }
 }
 
 #[tokio::test]
