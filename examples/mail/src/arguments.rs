@@ -16,7 +16,7 @@ use session_http::{MemoryStore, SessionManager};
 use crate::BoxError;
 
 pub(crate) const HELP: &str = "\
-mail [--port N] [--store STORE]
+mail [--port N] [--store STORE] [--metrics]
 
   --port N        the port on 127.0.0.1; 0 takes any free one (default 8000)
   --store STORE   where sessions are kept:
@@ -29,7 +29,8 @@ mail [--port N] [--store STORE]
                                 in Redis or Valkey
                     cached:REDIS+DATABASE
                                 in this database, with this Redis in front of it, as in
-                                cached:redis://127.0.0.1/+sqlite:target/demo-sessions.db";
+                                cached:redis://127.0.0.1/+sqlite:target/demo-sessions.db
+  --metrics       tell Prometheus, at /metrics, what the sessions do";
 
 /// The schemes of databases' URLs.
 const DATABASES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
@@ -47,6 +48,8 @@ pub(crate) enum Command {
 pub(crate) struct Arguments {
     pub(crate) port: u16,
     pub(crate) store: Store,
+    /// Whether there is a page for Prometheus.
+    pub(crate) metrics: bool,
 }
 
 /// Where sessions are kept.
@@ -71,6 +74,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let mut arguments = Arguments {
         port: 8000,
         store: Store::Database("sqlite:target/demo-sessions.db".to_owned()),
+        metrics: false,
     };
     while let Some(argument) = parser.next()? {
         match argument {
@@ -81,6 +85,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
                     .map_err(|_not_a_port| format!("there is no port {}", value.display()))?;
             }
             Long("store") => arguments.store = Store::parse(&parser.value()?)?,
+            Long("metrics") => arguments.metrics = true,
             Long("help") | Short('h') => return Ok(Command::Help),
             other => return Err(other.unexpected().into()),
         }
@@ -229,10 +234,16 @@ mod tests {
                 },
             ),
             ("--port 0 --store memory", 0, Store::Memory),
+            ("--metrics --store memory", 8000, Store::Memory),
             ("--store=file:a/b:c", 8000, Store::File("a/b:c".into())),
         ];
         for (line, port, store) in cases {
-            let expected = Command::Serve(Arguments { port, store });
+            let metrics = line.contains("--metrics");
+            let expected = Command::Serve(Arguments {
+                port,
+                store,
+                metrics,
+            });
             assert_eq!(parsed(line), Ok(expected), "`{line}`");
         }
         assert_eq!(parsed("--help"), Ok(Command::Help));
@@ -270,6 +281,7 @@ mod tests {
             ("--store file", "file"),
             ("--store file:", "needs a folder"),
             ("--stroe memory", "--stroe"),
+            ("--metrics=9000", "9000"),
             ("memory", "memory"),
         ];
         for (line, named) in cases {

@@ -8,6 +8,7 @@ mod mail;
 mod account;
 mod devices;
 mod counter;
+mod metrics;
 mod page;
 
 use std::net::Ipv4Addr;
@@ -54,7 +55,14 @@ async fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "the address is what one waits for")]
-async fn serve(Arguments { port, store }: Arguments) -> Result<(), BoxError> {
+async fn serve(arguments: Arguments) -> Result<(), BoxError> {
+    let Arguments {
+        port,
+        store,
+        metrics,
+    } = arguments;
+    // Before the store is opened, so that nothing of it is missed.
+    let scraped = metrics.then(metrics::router).transpose()?;
     let opened = store.open().await?;
     let layer = session_http::SessionLayer::new(opened.manager.clone());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -68,7 +76,9 @@ async fn serve(Arguments { port, store }: Arguments) -> Result<(), BoxError> {
     println!("The demo is at http://{}/", listener.local_addr()?);
     println!("Sessions are kept in {store}. Ctrl-C ends it.");
 
-    let serving = axum::serve(listener, app::router(layer)).with_graceful_shutdown(async move {
+    // Outside of the session's layer: a scrape is nobody's visit.
+    let app = app::router(layer).merge(scraped.unwrap_or_default());
+    let serving = axum::serve(listener, app).with_graceful_shutdown(async move {
         interrupt.recv().await;
     });
     let out_of_patience = async {
