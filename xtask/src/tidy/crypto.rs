@@ -16,7 +16,7 @@ const NAMED: [&str; 9] = [
 ];
 
 /// What these, the drivers and the tests bring along.
-const BROUGHT: [&str; 21] = [
+const BROUGHT: [&str; 22] = [
     "aead",
     "chacha20",
     "cipher",
@@ -31,6 +31,8 @@ const BROUGHT: [&str; 21] = [
     "rand_chacha",
     "rand_core",
     "rand_xorshift",
+    // Picks samples of a histogram, in the demo's page for Prometheus.
+    "rand_xoshiro",
     "ring",
     "rustls-native-certs",
     "rustls-pki-types",
