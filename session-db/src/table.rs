@@ -232,15 +232,11 @@ impl<D: Dialect> Table<D> {
         page: Page,
         now: Timestamp,
     ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
-        let Page { after, limit, .. } = page;
-        let values = [
-            Value::text(owner.as_str()),
-            now.into(),
-            after_key(after),
-            page_limit(limit),
-        ];
-        let call = self.statements.sessions_of.with(values);
-        self.records("list an owner's sessions", call).await
+        let call = |after, limit| {
+            let values = [Value::text(owner.as_str()), now.into(), after, limit];
+            self.statements.sessions_of.with(values)
+        };
+        self.walk("list an owner's sessions", page, call).await
     }
 
     pub(crate) async fn end(&self, owner: &Owner, scope: EndScope) -> Result<u64, StoreError> {
@@ -256,10 +252,8 @@ impl<D: Dialect> Table<D> {
     }
 
     pub(crate) async fn page(&self, page: Page) -> Result<Vec<(StoreKey, Record)>, StoreError> {
-        let Page { after, limit, .. } = page;
-        let values = [after_key(after), page_limit(limit)];
-        let call = self.statements.page.with(values);
-        self.records("page through all sessions", call).await
+        let call = |after, limit| self.statements.page.with([after, limit]);
+        self.walk("page through all sessions", page, call).await
     }
 
     /// Why nothing was written: the record lives, at another version, or it does not.
@@ -288,19 +282,53 @@ impl<D: Dialect> Table<D> {
         self.runner.finds(operation, call, deadline).await
     }
 
-    async fn records(
+    /// A page of the records that `call` reads after a key. What nobody can read is passed by and left as it is: one damaged row
+    /// is one session's trouble, and not that of everybody who comes after it.
+    async fn walk(
         &self,
         operation: &'static str,
-        call: Call,
+        page: Page,
+        call: impl Fn(Value, Value) -> Call,
     ) -> Result<Vec<(StoreKey, Record)>, StoreError> {
-        let rows = self.runner.rows(operation, call).await?;
-        rows.iter()
-            .map(|row| {
+        let Page {
+            mut after, limit, ..
+        } = page;
+        let mut found = Vec::new();
+        let mut unreadable: usize = 0;
+        loop {
+            let wanted = limit - found.len();
+            let call = call(after_key(after.clone()), page_limit(wanted));
+            let rows = self.runner.rows(operation, call).await?;
+            let is_last = rows.len() < wanted;
+            let before = after.clone();
+            for row in &rows {
                 let key = D::text(row, 0).map_err(|error| failed::<D>(operation, error))?;
-                let key = StoreKey::parse(&key).ok_or_else(|| damaged::<D>("session_key"))?;
-                Ok((key, record::<D>(row, 1)?))
-            })
-            .collect()
+                let Some(key) = StoreKey::parse(&key) else {
+                    unreadable += 1;
+                    continue;
+                };
+                after = Some(key.clone());
+                match record::<D>(row, 1) {
+                    Ok(record) => found.push((key, record)),
+                    Err(StoreError::Damaged { .. }) => unreadable += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+            // Fewer than were asked for would say that there are no more.
+            if is_last || found.len() >= limit {
+                if unreadable > 0 {
+                    tracing::error!(
+                        rows = unreadable,
+                        operation,
+                        "sessions that can't be read were passed by"
+                    );
+                }
+                return Ok(found);
+            }
+            if after == before {
+                return Err(damaged::<D>("session_key"));
+            }
+        }
     }
 }
 
