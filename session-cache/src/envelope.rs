@@ -417,6 +417,46 @@ mod tests {
         assert_eq!(bytes.len(), ENTRY_HEAD_BYTES + "adadata".len());
     }
 
+    /// Servers of two releases share a cache while one replaces the other.
+    #[test]
+    fn slots_of_release_0_1_are_read_and_written_in_the_same_bytes() {
+        let fixtures: [&[u8]; 4] = [
+            include_bytes!("../tests/fixtures/0.1/slot.original"),
+            include_bytes!("../tests/fixtures/0.1/slot.copy"),
+            include_bytes!("../tests/fixtures/0.1/slot.lease"),
+            include_bytes!("../tests/fixtures/0.1/slot.tombstone"),
+        ];
+        let slots = fixtures.map(|bytes| {
+            let slot = read(bytes).expect("a slot of 0.1 can't be read any more");
+            assert_eq!(written(&slot), bytes, "servers of 0.1 would not read it");
+            slot
+        });
+        let [
+            Slot::Entry(original),
+            Slot::Entry(copy),
+            Slot::Leased { lease, life },
+            Slot::Tombstone { life: rest },
+        ] = slots
+        else {
+            panic!("a slot of 0.1 is taken for another kind");
+        };
+        for entry in [&original, &copy] {
+            let record = &entry.record;
+            assert_eq!(record.version, Version::Counter(0x0102_0304_0506_0708));
+            assert_eq!(record.expires_at, Timestamp::from_secs(1_801_209_600));
+            assert_eq!(record.created_at, Some(Timestamp::from_secs(1_800_000_000)));
+            assert_eq!(record.owner, Some(Owner::from("ada")));
+            let label = record.label.as_ref().map(Label::as_str);
+            assert_eq!(label, Some("Ada's téléphone"));
+            assert!(record.payload.to_bytes().unwrap().starts_with(br#"{""#));
+        }
+        assert_eq!(original.stale_at, Timestamp::MAX);
+        assert_eq!(copy.stale_at, Timestamp::from_secs(1_800_000_060));
+        assert_eq!(lease.number(), 0xfeed_0000_0000_0001);
+        assert_eq!(life, Duration::from_millis(1_500));
+        assert_eq!(rest, Duration::from_secs(15));
+    }
+
     #[test]
     fn data_03_a_slot_of_another_release_says_so() {
         let Err(StoreError::Damaged { source, .. }) = read("SES2E") else {

@@ -5,13 +5,13 @@
 #[cfg(test)]
 mod support;
 
-use session_core::store::{SessionStore, StoreError};
+use session_core::store::{Saved, SessionStore, StoreError, StoreKey, Timestamp, Version};
 use session_db::{
     DbPool, DbStore, DbStoreConfig, Error, MIGRATION_MYSQL, MIGRATION_POSTGRES, MIGRATION_SQLITE,
     TableName, sqlx,
 };
 use support::children::{run_at_once, wait_for_go};
-use support::records::{NOW, PATIENT, key, new, text};
+use support::records::{NOW, PATIENT, change, key, new, text};
 use support::{Server, block_on, load, new_table, role, this_test_as};
 
 /// Runs SQL beside the store, on its pool.
@@ -132,6 +132,52 @@ fn the_public_texts_make_the_same_table() {
             execute(&store, text).await;
             assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
             execute(&store, "DROP TABLE web_sessions").await;
+        });
+    }
+}
+
+/// Two releases may run side by side: the table and the rows that release 0.1 left are found, written and left readable.
+#[test]
+fn a_table_of_release_0_1_is_used_as_it_is() {
+    for server in Server::all("a_table_of_release_0_1_is_used_as_it_is") {
+        block_on(async {
+            let fixture = match server.name {
+                "sqlite" => include_str!("fixtures/0.1/sqlite.sql"),
+                "postgres" => include_str!("fixtures/0.1/postgres.sql"),
+                _ => include_str!("fixtures/0.1/mysql.sql"),
+            };
+            let table = new_table();
+            let store = server.config(&table).connect(&server.url).await.unwrap();
+            let sql = fixture.replace("web_sessions", &table);
+            for statement in sql.split_inclusive(";\n").filter(|sql| sql.contains(';')) {
+                execute(&store, statement).await;
+            }
+            assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
+
+            let full = StoreKey::parse("4a5ab9cb7cd0f40c6ee3f4f02ff6b9ae81c6f6ff").unwrap();
+            let record = load(&store, &full).await.expect("a session of 0.1 is gone");
+            assert_eq!(
+                text(&record),
+                r#"{"cart":[1,2],"from_name":"Ada Lövelace","nothing":null}"#
+            );
+            assert_eq!(record.version, Version::Counter(0x0102_0304_0506_0708));
+            assert_eq!(record.expires_at, Timestamp::from_secs(1_901_209_600));
+            assert_eq!(record.created_at, Some(Timestamp::from_secs(1_900_000_000)));
+            assert_eq!(record.owner, Some("ada".into()));
+            let label = record.label.as_ref().map(|label| label.as_str());
+            assert_eq!(label, Some("Ada's téléphone"));
+
+            let bare = StoreKey::parse("4a09").unwrap();
+            let poor = load(&store, &bare).await.expect("a session of 0.1 is gone");
+            assert_eq!(text(&poor), "{}");
+            assert!(poor.owner.is_none() && poor.label.is_none() && poor.created_at.is_none());
+
+            let saved = store.save(&full, &record.version, change("new"), NOW).await;
+            let next = Version::Counter(0x0102_0304_0506_0709);
+            assert_eq!(saved.unwrap(), Saved::Stored(next), "{}", server.name);
+            store.migrate().await.expect("there is nothing to do");
+            let record = load(&store, &full).await.expect("it was just saved");
+            assert_eq!(text(&record), "new");
         });
     }
 }

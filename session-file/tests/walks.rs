@@ -3,11 +3,68 @@
 #[cfg(test)]
 mod support;
 
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+
 use session_core::Owner;
-use session_core::store::{EndScope, Page, Saved, SessionStore, StoreKey, StoreScan};
-use support::{
-    LATER, NOW, change, change_of, files_ending, gone, hold, key, load, new, new_of, path_of, store,
+use session_core::store::{
+    EndScope, OwnerIndex as _, Page, Saved, SessionStore, StoreKey, StoreScan, Timestamp,
 };
+use session_file::FileStore;
+use support::{
+    LATER, NOW, change, change_of, files_ending, gone, hold, key, load, new, new_of, path_of,
+    store, text,
+};
+
+/// The folder was written by release 0.1. Processes of two releases may have it open at once.
+#[tokio::test]
+async fn a_folder_of_release_0_1_is_used_as_it_is() {
+    let files: [(&str, &[u8]); 3] = [
+        ("session-file", include_bytes!("fixtures/0.1/session-file")),
+        (
+            "records/4a/4a5ab9cb7cd0f40c6ee3f4f02ff6b9ae81c6f6ff",
+            include_bytes!("fixtures/0.1/records/4a/4a5ab9cb7cd0f40c6ee3f4f02ff6b9ae81c6f6ff"),
+        ),
+        (
+            "records/4a/4a09",
+            include_bytes!("fixtures/0.1/records/4a/4a09"),
+        ),
+    ];
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("sessions");
+    let mut folders = std::fs::DirBuilder::new();
+    let own = folders.recursive(true).mode(0o700);
+    own.create(folder.join("records/4a")).unwrap();
+    for (name, bytes) in files {
+        let mut file = std::fs::File::create_new(folder.join(name)).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+    let store = FileStore::open(folder).expect("a folder of 0.1 is refused");
+    let full = StoreKey::parse("4a5ab9cb7cd0f40c6ee3f4f02ff6b9ae81c6f6ff").unwrap();
+    let bare = StoreKey::parse("4a09").unwrap();
+    let page = store.page(Page::first(10)).await.unwrap();
+    let keys: Vec<&StoreKey> = page.iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [&bare, &full], "sessions of 0.1 are gone");
+
+    let now = Timestamp::from_secs(1_800_000_010);
+    let record = store.load(&full, now).await.unwrap().expect("it lives");
+    assert!(text(&record).contains(r#""cart":[1,2]"#));
+    assert_eq!(record.expires_at, Timestamp::from_secs(1_801_209_600));
+    assert_eq!(record.created_at, Some(Timestamp::from_secs(1_800_000_000)));
+    assert_eq!(record.owner, Some("ada".into()));
+    let label = record.label.as_ref().map(|label| label.as_str());
+    assert_eq!(label, Some("Ada's téléphone"));
+    let poor = store.load(&bare, now).await.unwrap().expect("it lives");
+    assert_eq!(text(&poor), "{}");
+    assert!(poor.owner.is_none() && poor.label.is_none() && poor.created_at.is_none());
+
+    let saved = store
+        .save(&full, &record.version, change_of("ada"), now)
+        .await;
+    assert!(matches!(saved, Ok(Saved::Stored(_))), "{saved:?}");
+    let ended = store.end(&Owner::from("ada"), EndScope::All).await;
+    assert_eq!(ended.unwrap(), 1, "the owner of a session of 0.1 is lost");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn end_06_a_session_does_not_escape_its_end_by_rotating_to_where_the_walk_has_been() {

@@ -33,6 +33,9 @@ mod no_secret_is_printed;
 mod sealed_cookies;
 #[cfg(test)]
 mod observed;
+#[cfg(feature = "sealed")]
+#[cfg(test)]
+mod release_0_1;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
