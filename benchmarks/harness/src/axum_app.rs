@@ -10,6 +10,7 @@ use axum::routing::get;
 use tokio::runtime::Runtime;
 use tower::Service as _;
 
+use crate::load::{self, BARE_PATH, CPU_PATH};
 use crate::{Library, Payload, Result, Scenario, cookie_header, gate};
 
 /// A router with a library's layer, beside one without.
@@ -130,13 +131,24 @@ impl Library for AxumApp {
     }
 
     fn serve(self: Box<Self>, listener: TcpListener) -> Result<()> {
-        let app = self.layered.merge(gate::routes());
+        let app = self.layered.merge(gate::routes()).merge(outside());
         listener.set_nonblocking(true)?;
         self.runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             Ok(axum::serve(listener, app).await?)
         })
     }
+}
+
+/// What a generator of load asks beside the layer.
+fn outside() -> Router {
+    let cpu = || async {
+        let failed = |error: std::io::Error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+        load::cpu().map(|ran| ran.to_string()).map_err(failed)
+    };
+    Router::new()
+        .route(BARE_PATH, get(hello))
+        .route(CPU_PATH, get(cpu))
 }
 
 /// The handler of a page that needs no session.

@@ -2,6 +2,7 @@
 
 mod axum_app;
 pub mod gate;
+mod load;
 mod primitive;
 mod program;
 mod proxy;

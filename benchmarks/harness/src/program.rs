@@ -5,7 +5,8 @@
 //! - `instructions LIBRARY PAYLOAD SCENARIO`: nothing but requests in [`measured`], for callgrind to count;
 //! - `trips`: round trips on the wire for each request.
 //!
-//! `serve LIBRARY STORE PORT` answers on a port of 127.0.0.1 instead, until it is killed.
+//! `serve LIBRARY STORE PORT` answers on a port of 127.0.0.1 instead, until it is killed. `load STORE ROUNDS MILLISECONDS
+//! LIBRARY=PORT...` asks such servers, and says what they bore.
 //!
 //! Redis and PostgreSQL are those of the variables `BENCH_REDIS` and `BENCH_POSTGRES`.
 
@@ -19,7 +20,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::proxy::Proxy;
-use crate::{Library, Payload, Result, Scenario};
+use crate::{Library, Payload, Result, Scenario, load};
 
 const WARM_UP: usize = 3;
 /// Requests for each scenario when nobody looks at a clock.
@@ -54,7 +55,11 @@ pub fn run(candidates: &[Candidate]) -> Result<()> {
         }
         ["trips"] => trips(candidates),
         ["serve", library, store, port] => serve(candidates, library, store, port.parse()?),
-        _ => Err("say time BATCHES, allocations, instructions LIBRARY PAYLOAD SCENARIO, trips, or serve LIBRARY STORE PORT".into()),
+        ["load", store, rounds, milliseconds, servers @ ..] => {
+            load::run(store, rounds.parse()?, milliseconds.parse()?, servers)
+        }
+        _ => Err("say time BATCHES, allocations, instructions LIBRARY PAYLOAD SCENARIO, trips, serve LIBRARY STORE PORT, \
+             or load STORE ROUNDS MILLISECONDS LIBRARY=PORT...".into()),
     }
 }
 
@@ -134,8 +139,8 @@ fn time(candidates: &[Candidate], batches: usize) -> Result<()> {
             }
         }
         for turn in &mut turns {
-            let [_, total, _] = quartiles(&mut turn.batches);
-            let [low, above, high] = quartiles(&mut turn.above);
+            let [_, total, _] = quartiles(&mut turn.batches, 10.0);
+            let [low, above, high] = quartiles(&mut turn.above, 10.0);
             let library = &libraries[turn.library];
             let mut line = line(turn.store, library.as_ref(), payload, turn.scenario);
             line["nanoseconds"] = json!(total);
@@ -146,14 +151,14 @@ fn time(candidates: &[Candidate], batches: usize) -> Result<()> {
     Ok(())
 }
 
-/// The first, second and third quartile.
-fn quartiles(samples: &mut [f64]) -> [f64; 3] {
+/// The first, second and third quartile, rounded to one part in `parts`.
+pub(crate) fn quartiles(samples: &mut [f64], parts: f64) -> [f64; 3] {
     samples.sort_unstable_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| {
         let at = samples.len() * quarter / 4;
         samples
             .get(at)
-            .map_or(0.0, |sample| (sample * 10.0).round() / 10.0)
+            .map_or(0.0, |sample| (sample * parts).round() / parts)
     })
 }
 
