@@ -218,10 +218,10 @@ mod support {
         read.await.expect("the demo does not answer").unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let cookies = head
+        let mut cookies = head
             .lines()
             .filter_map(|line| line.strip_prefix("set-cookie: "));
-        let cookie = cookies.last().and_then(|set| set.split(';').next());
+        let cookie = cookies.next_back().and_then(|set| set.split(';').next());
         Answer {
             status,
             cookie: cookie.map(str::to_owned),
