@@ -5,10 +5,12 @@ mod callgrind;
 mod compare;
 mod correctness;
 mod document;
+mod load;
 mod machine;
 mod plot;
 mod programs;
 mod results;
+mod served;
 mod tables;
 
 use std::fs;

@@ -1,16 +1,14 @@
 //! Whether sessions survive what browsers do: several requests at once, on one node and on two, over HTTP.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::console::say;
-use crate::process::{Running, StopSignal};
-use crate::service::free_port;
+use crate::process::Running;
 
 use super::browser::{Answer, Cookies, Node};
 use super::results::Verdict;
+use super::served::{Served, wait_until};
 
 /// Requests that are in their handlers at the same time.
 const CROWD: usize = 50;
@@ -18,18 +16,10 @@ const CROWD: usize = 50;
 /// How long requests may take to gather behind the gate. A library that lets in one at a time never gathers them.
 const GATHER_MAX: Duration = Duration::from_secs(5);
 
-/// How long a program may take until it answers.
-const START_MAX: Duration = Duration::from_secs(30);
-
 /// One library on one store, on one node or two.
 pub(super) struct Subject<'a> {
-    pub(super) program: &'a Path,
-    pub(super) library: &'a str,
-    pub(super) store: &'a str,
+    pub(super) served: Served<'a>,
     pub(super) nodes: usize,
-    pub(super) variables: &'a [(&'static str, String)],
-    /// For what the programs print.
-    pub(super) log: &'a Path,
 }
 
 impl Subject<'_> {
@@ -45,14 +35,14 @@ impl Subject<'_> {
         for (case, run) in CASES {
             say(format_args!(
                 "--- {} on {}, nodes: {}: {case}",
-                self.library, self.store, self.nodes
+                self.served.library, self.served.store, self.nodes
             ));
             let servers = self.start()?;
             let nodes: Vec<Node> = servers.iter().map(|(node, _)| *node).collect();
             let Found { text, is_right } = run(&nodes)?;
             verdicts.push(Verdict {
-                library: self.library.to_owned(),
-                store: self.store.to_owned(),
+                library: self.served.library.to_owned(),
+                store: self.served.store.to_owned(),
                 nodes: self.nodes as u64,
                 case: case.to_owned(),
                 text,
@@ -65,16 +55,7 @@ impl Subject<'_> {
     fn start(&self) -> Result<Vec<(Node, Running)>> {
         let mut servers = Vec::new();
         for _ in 0..self.nodes {
-            let port = free_port()?;
-            let mut command = Command::new(self.program);
-            command.args(["serve", self.library, self.store, &port.to_string()]);
-            for (name, value) in self.variables {
-                command.env(name, value);
-            }
-            let running = Running::start(&command, self.log, StopSignal::Terminate)?;
-            let node = Node { port };
-            wait_until(START_MAX, || Ok(node.say("/gate/open").is_ok()))?;
-            servers.push((node, running));
+            servers.push(self.served.start()?);
         }
         Ok(servers)
     }
@@ -250,19 +231,4 @@ fn has(node: &Node, cookies: &Cookies, name: &str) -> Result<bool> {
 
 fn first(nodes: &[Node]) -> Result<&Node> {
     Ok(nodes.first().ok_or("there is no node")?)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "there is nothing to wait on in another program"
-)]
-fn wait_until(limit: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    while !is_so()? {
-        if started.elapsed() > limit {
-            return Err("a benchmark program does not answer".into());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }

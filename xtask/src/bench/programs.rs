@@ -16,8 +16,10 @@ use crate::workspace::{Workspace, list, text};
 
 use super::callgrind;
 use super::correctness::Subject;
+use super::load::{Load, MEMORY, REDIS};
 use super::machine::Machine;
 use super::results::{BARE, Growth, Results};
+use super::served::Served;
 use super::tables::{OURS, SCENARIOS};
 
 const IN_PROCESS: &str = "in-process";
@@ -58,6 +60,10 @@ const NAMED: [&str; 14] = [
 const BATCHES_QUICK: usize = 5;
 const BATCHES: usize = 60;
 const STORE_BATCHES: usize = 20;
+
+/// Rounds in which each server has its turns, and how long a turn is, in milliseconds.
+const LOAD_QUICK: (usize, u64) = (2, 100);
+const LOAD: (usize, u64) = (15, 400);
 
 /// Where growth is measured, and at how many sessions.
 const GROWING: [&str; 5] = ["memory", "file", "sqlite", "postgres", "redis"];
@@ -125,6 +131,7 @@ impl Programs<'_> {
             BATCHES
         };
         self.run(&program, &["time", &batches.to_string()])?;
+        self.load(&SERVED.map(|library| (&*program, library)), MEMORY, options)?;
         for library in SERVED {
             self.judge(&program, library, "memory", 1, options)?;
         }
@@ -140,22 +147,30 @@ impl Programs<'_> {
             service::install(&[service], Permission::given(false));
             self.variables.push((variable, fleet.start(service)?.url));
         }
+        let mut built = Vec::new();
         for (name, libraries) in STORES {
-            let program = self.build(name, &[])?;
+            built.push((self.build(name, &[])?, libraries));
+        }
+        let served = built.iter();
+        let served = served.flat_map(|(program, libraries)| {
+            libraries.iter().map(|&library| (&**program, library))
+        });
+        self.load(&served.collect::<Vec<_>>(), REDIS, options)?;
+        for (program, libraries) in &built {
             let batches = if options.quick {
                 BATCHES_QUICK
             } else {
                 STORE_BATCHES
             };
-            self.run(&program, &["trips"])?;
-            self.run(&program, &["time", &batches.to_string()])?;
+            self.run(program, &["trips"])?;
+            self.run(program, &["time", &batches.to_string()])?;
             if libraries.contains(&OURS) {
-                self.grow(&program, options)?;
+                self.grow(program, options)?;
             }
             for store in ["postgres", "redis"] {
-                for library in libraries {
+                for library in *libraries {
                     for nodes in [1, 2] {
-                        self.judge(&program, library, store, nodes, options)?;
+                        self.judge(program, library, store, nodes, options)?;
                     }
                 }
             }
@@ -188,6 +203,30 @@ impl Programs<'_> {
         Ok(())
     }
 
+    /// Takes what a request costs each of the servers into the results: a program and a library in it.
+    fn load(&mut self, servers: &[(&Path, &str)], store: &str, options: &Bench) -> Result<()> {
+        let (rounds, milliseconds) = if options.quick { LOAD_QUICK } else { LOAD };
+        let Some((generator, _)) = servers.first() else {
+            return Ok(());
+        };
+        let mut command = Command::new(generator);
+        command.args([
+            "load",
+            store,
+            &rounds.to_string(),
+            &milliseconds.to_string(),
+        ]);
+        let mut started = Vec::new();
+        for (program, library) in servers {
+            let (node, running) = self.served(program, library, store).start()?;
+            command.arg(format!("{library}={}", node.port));
+            started.push(running);
+        }
+        let lines = self.lines(&command)?;
+        self.results.load.extend(lines.iter().map(Load::read));
+        Ok(())
+    }
+
     /// Takes what becomes of sessions under load into the results.
     fn judge(
         &mut self,
@@ -200,16 +239,20 @@ impl Programs<'_> {
         if options.quick {
             return Ok(());
         }
-        let subject = Subject {
+        let served = self.served(program, library, store);
+        let verdicts = Subject { served, nodes }.verdicts()?;
+        self.results.verdicts.extend(verdicts);
+        Ok(())
+    }
+
+    fn served<'a>(&'a self, program: &'a Path, library: &'a str, store: &'a str) -> Served<'a> {
+        Served {
             program,
             library,
             store,
-            nodes,
             variables: &self.variables,
-            log: &self.folder.join("served.log"),
-        };
-        self.results.verdicts.extend(subject.verdicts()?);
-        Ok(())
+            log: self.folder.join("served.log"),
+        }
     }
 
     fn instructions(&mut self, program: &Path, options: &Bench) -> Result<()> {

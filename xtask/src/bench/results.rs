@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::Result;
 use crate::workspace::{list, text};
 
+use super::load::Load;
 use super::machine::Machine;
 
 /// Raised when a file of before could be misread.
@@ -17,6 +18,7 @@ pub(super) struct Results {
     pub(super) rows: Vec<Row>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) growth: Vec<Growth>,
+    pub(super) load: Vec<Load>,
 }
 
 /// What our store's operations cost when it holds so many sessions of 125 bytes.
@@ -83,6 +85,8 @@ impl Results {
             rows: Vec::new(),
             verdicts: list(json, "correctness").map(Verdict::read).collect(),
             growth: list(json, "growth").map(Growth::read).collect(),
+            // Absent from what was written before servers were put under load.
+            load: list(json, "load").map(Load::read).collect(),
         };
         for row in list(json, "requests") {
             results.add(row);
@@ -94,12 +98,14 @@ impl Results {
         let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
         let verdicts: Vec<Value> = self.verdicts.iter().map(Verdict::to_json).collect();
         let growth: Vec<Value> = self.growth.iter().map(Growth::to_json).collect();
+        let load: Vec<Value> = self.load.iter().map(Load::to_json).collect();
         json!({
             "schema": SCHEMA,
             "machine": self.machine.to_json(),
             "requests": rows,
             "correctness": verdicts,
             "growth": growth,
+            "load": load,
         })
     }
 
@@ -355,6 +361,10 @@ mod tests {
                     ..Growth::default()
                 },
             ],
+            load: vec![Load {
+                cpu_times_bare: [1.0, 1.25, 1.5],
+                ..Load::default()
+            }],
         };
         results.rows.push(Row {
             above: Some([1.0, 2.5, 4.0]),

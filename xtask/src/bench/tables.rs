@@ -1,5 +1,6 @@
 //! The numbers as tables: which there are, and what stands in them.
 
+use super::load::{self, MEMORY, REDIS};
 use super::results::{BARE, Growth, Results, Row, Verdict};
 
 /// Our library's name in the results.
@@ -94,6 +95,8 @@ pub(super) fn all(results: &Results) -> Vec<Table> {
     for (payload, size) in [("small", "125 bytes"), ("large", "64 KiB")] {
         tables.push(store_times(results, payload, size));
     }
+    tables.push(load::table(results, MEMORY));
+    tables.push(load::table(results, REDIS));
     tables.push(verdicts(results));
     tables.push(growth(results));
     tables.retain(|table| !table.rows.is_empty());
