@@ -62,7 +62,7 @@ const BATCHES: usize = 60;
 const STORE_BATCHES: usize = 20;
 
 /// Rounds in which each server has its turns, and how long a turn is, in milliseconds.
-const LOAD_QUICK: (usize, u64) = (2, 100);
+const LOAD_QUICK: (usize, u64) = (3, 100);
 const LOAD: (usize, u64) = (15, 400);
 
 /// Where growth is measured, and at how many sessions.
