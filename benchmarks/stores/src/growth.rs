@@ -5,14 +5,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use harness::{Place, Result, runtime};
 use session_cache::RedisStore;
 use session_core::store::{
-    Change, ExpiryChange, NewRecord, Payload, Saved, SessionStore, StoreKey, Timestamp,
+    Change, ExpiryChange, NewRecord, Payload, Saved, SessionStore, StoreKey,
 };
-use session_core::{KeyPolicy, MemoryStore, SessionKey};
+use session_core::{Clock as _, KeyPolicy, MemoryStore, SessionKey, SystemClock};
 use session_db::DbStore;
 use session_db::sqlx::{PgPool, query, query_scalar};
 use session_file::FileStore;
@@ -55,7 +55,7 @@ pub(crate) fn run(store: &str, count: usize) -> Result<()> {
         let taken = bytes(store, &place).await?.saturating_sub(before);
         let (load, save) = measure(made.as_ref(), &keys).await?;
         let started = Instant::now();
-        let later = Timestamp::from(SystemTime::now() + 2 * LIFE);
+        let later = SystemClock::default().now().saturating_add(2 * LIFE);
         let purged = made.clear_expired(later, &mut |_| {}).await;
         let took = started.elapsed().as_secs_f64();
         // A server that removes what has expired leaves nothing to remove.
@@ -102,8 +102,8 @@ async fn forget_all(url: &str) -> Result<()> {
 }
 
 async fn fill(store: &Arc<dyn SessionStore>, count: usize) -> Result<Vec<StoreKey>> {
-    let now = Timestamp::from(SystemTime::now());
-    let expires_at = Timestamp::from(SystemTime::now() + LIFE);
+    let now = SystemClock::default().now();
+    let expires_at = now.saturating_add(LIFE);
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         let store = Arc::clone(store);
@@ -129,7 +129,7 @@ async fn fill(store: &Arc<dyn SessionStore>, count: usize) -> Result<Vec<StoreKe
 
 /// The medians of a load and of a save, over keys from everywhere.
 async fn measure(store: &dyn SessionStore, keys: &[StoreKey]) -> Result<(f64, f64)> {
-    let now = Timestamp::from(SystemTime::now());
+    let now = SystemClock::default().now();
     let (mut loads, mut saves) = (Vec::new(), Vec::new());
     for key in keys.iter().step_by(keys.len().div_ceil(SAMPLES)) {
         let started = Instant::now();
