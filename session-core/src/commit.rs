@@ -193,14 +193,14 @@ impl Shared {
         !state.ended.is_empty() || state.in_doubt.is_some()
     }
 
-    async fn finish_earlier(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+    async fn finish_earlier(&self, deadline: &mut Deadline<'_>) -> Result<(), SessionError> {
         self.delete_ended(deadline).await?;
         self.settle_doubt(deadline).await
     }
 
     /// Deletes what this request has ended. What fails stays to be deleted by the next commit, and keeps none of the others
     /// from being deleted: they may be places of the same session.
-    async fn delete_ended(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+    async fn delete_ended(&self, deadline: &mut Deadline<'_>) -> Result<(), SessionError> {
         let mut kept = 0;
         let mut failure: Option<StoreError> = None;
         loop {
@@ -245,7 +245,7 @@ impl Shared {
 
     /// After a write of which nobody knows whether it happened: what is harmless to do twice stays pending, the
     /// application's closures don't, and the record is read anew, under its new key if it has moved.
-    async fn settle_doubt(&self, deadline: &mut Deadline) -> Result<(), SessionError> {
+    async fn settle_doubt(&self, deadline: &mut Deadline<'_>) -> Result<(), SessionError> {
         let doubt = {
             let mut state = self.lock();
             let Some(doubt) = state.in_doubt.clone() else {
@@ -272,7 +272,7 @@ impl Shared {
         &self,
         attempt: &Attempt,
         doubt: &Doubt,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<bool, SessionError> {
         let (Some(held), Some((moved_to, _)), false) =
             (&attempt.held, &doubt.moved_to, attempt.headers_sent)
@@ -413,7 +413,7 @@ impl Shared {
         write: Write,
         attempt: &Attempt,
         now: Timestamp,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Option<Written>, SessionError> {
         let store = self.manager.store();
         let content = &attempt.content;
@@ -632,7 +632,11 @@ impl Shared {
     }
 
     /// Reads the record anew, so that the pending changes can be done again on it.
-    async fn rebase(&self, attempt: &Attempt, deadline: &mut Deadline) -> Result<(), SessionError> {
+    async fn rebase(
+        &self,
+        attempt: &Attempt,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<(), SessionError> {
         let Some(held) = &attempt.held else {
             return Ok(());
         };

@@ -14,30 +14,30 @@ use crate::telemetry::{Answer, Call, Count};
 /// Bounds every call to a store, and all of them together.
 ///
 /// Needs no timer for a store that answers at once, as those in this process do.
+// Small, since the future of every request has a place for it.
 #[derive(Debug)]
-pub(crate) struct Deadline {
-    per_call: Duration,
-    total: Duration,
+pub(crate) struct Deadline<'a> {
+    manager: &'a SessionManager,
     started: Option<Instant>,
-    /// Which store it is, for those who measure.
-    system: &'static str,
 }
 
-impl Deadline {
-    pub(crate) fn new(manager: &SessionManager) -> Self {
-        let limits = manager.policy().limits();
+impl<'a> Deadline<'a> {
+    pub(crate) fn new(manager: &'a SessionManager) -> Self {
         Self {
-            per_call: limits.store_timeout,
-            total: limits.commit_timeout,
+            manager,
             started: None,
-            system: manager.store().system_name(),
         }
+    }
+
+    fn per_call(&self) -> Duration {
+        self.manager.policy().limits().store_timeout
     }
 
     /// What is left.
     pub(crate) fn left(&mut self) -> Duration {
-        self.total
-            .saturating_sub(self.started.get_or_insert_with(Instant::now).elapsed())
+        let started = self.started.get_or_insert_with(Instant::now);
+        let total = self.manager.policy().limits().commit_timeout;
+        total.saturating_sub(started.elapsed())
     }
 
     /// One call, whose outcome is unknown if it fails.
@@ -49,14 +49,14 @@ impl Deadline {
         let mut call = pin!(call);
         // Only a store that is waited for needs it, and it is a third of what a request's future would have room for.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
-        let mut limit = self.per_call;
-        let mut observed = Call::begin(self.system, operation);
+        let mut limit = Duration::ZERO;
+        let mut observed = Call::begin(self.manager.store(), operation);
         poll_fn(|context| {
             let answer = match observed.poll(|| call.as_mut().poll(context)) {
                 Poll::Ready(answer) => answer,
                 Poll::Pending => {
                     let timer = timer.get_or_insert_with(|| {
-                        limit = limit.min(self.left());
+                        limit = self.per_call().min(self.left());
                         Box::pin(sleep(limit))
                     });
                     ready!(timer.as_mut().poll(context));
@@ -99,7 +99,7 @@ impl Deadline {
         operation: &'static str,
         event: impl Future<Output = T>,
     ) -> Result<T, StoreError> {
-        let limit = self.per_call.min(self.left());
+        let limit = self.per_call().min(self.left());
         timeout(limit, event)
             .await
             .map_err(|_elapsed| no_answer(operation, limit))

@@ -67,7 +67,7 @@ impl SessionManager {
     async fn find(
         &self,
         candidates: &Candidates,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Option<Held>, SessionError> {
         let limit = self.policy().limits().candidates_max;
         if candidates.len() > limit {
@@ -103,7 +103,7 @@ impl SessionManager {
     async fn load_known(
         &self,
         key: &SessionKey,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Option<Held>, SessionError> {
         let held = self.load_held(key, deadline).await?;
         if held.is_none() {
@@ -159,7 +159,7 @@ impl SessionManager {
     pub(crate) async fn load_held(
         &self,
         key: &SessionKey,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Option<Held>, SessionError> {
         let keys = self.policy().keys();
         let current = keys.store_key(key);
@@ -180,7 +180,7 @@ impl SessionManager {
         &self,
         key: &SessionKey,
         current: &StoreKey,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Found, SessionError> {
         let older = self.policy().keys().older_store_keys(key);
         // The last look is for a session that was moved to its current place meanwhile.
@@ -202,7 +202,7 @@ impl SessionManager {
         &self,
         key: &SessionKey,
         store_key: &StoreKey,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Found, SessionError> {
         let now = self.now();
         let loaded = deadline

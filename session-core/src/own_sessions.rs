@@ -201,7 +201,7 @@ impl SessionManager {
         &self,
         owner: &Owner,
         scope: &EndScope,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<u64, SessionError> {
         let index = self.owner_index()?;
         let ended = deadline
@@ -223,7 +223,7 @@ impl SessionManager {
     pub(crate) async fn limit_sessions(
         &self,
         owner: &Owner,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<(), SessionError> {
         let Some(sessions_max) = self.policy().sessions_per_owner_max() else {
             return Ok(());
@@ -271,7 +271,7 @@ impl SessionManager {
         &self,
         owner: &Owner,
         sessions_max: usize,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
         const PAGE: usize = 100;
         let index = self.owner_index()?;

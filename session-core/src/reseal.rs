@@ -105,7 +105,7 @@ impl SessionManager {
     }
 
     /// One call's time: the work as a whole takes as long as it takes.
-    fn deadline(&self) -> Deadline {
+    fn deadline(&self) -> Deadline<'_> {
         Deadline::new(self)
     }
 }

@@ -247,7 +247,7 @@ impl Shared {
     /// Waits for this request's other calls. Not for ever: one of them may be a future that somebody holds and never polls.
     pub(crate) async fn take_turn(
         &self,
-        deadline: &mut Deadline,
+        deadline: &mut Deadline<'_>,
     ) -> Result<tokio::sync::MutexGuard<'_, ()>, SessionError> {
         if let Some(turn) = self.turn_if_free() {
             return Ok(turn);

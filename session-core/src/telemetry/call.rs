@@ -2,10 +2,11 @@
 
 use tokio::time::Instant;
 use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
 use tracing::span::Span;
 
 use crate::record::{Record, Saved, Version};
-use crate::store::{StoreError, StoreKey};
+use crate::store::{SessionStore, StoreError, StoreKey};
 
 /// A call that is under way, if anybody wants to know of it. One that is dropped before its end was given up.
 ///
@@ -24,29 +25,18 @@ struct Observed {
 
 impl Call {
     /// `operation` is what errors call it.
-    pub(crate) fn begin(system: &'static str, operation: &'static str) -> Self {
-        let name = operation_name(operation);
-        let span = tracing::debug_span!(
-            target: "session_core::store",
-            "session_store",
-            db.system.name = system,
-            db.operation.name = name,
-            outcome = Empty,
-            duration_seconds = Empty,
-        );
-        if span.is_disabled() && !cfg!(feature = "metrics") {
-            return Self(None);
+    #[inline]
+    pub(crate) fn begin(store: &dyn SessionStore, operation: &'static str) -> Self {
+        let is_listening = LevelFilter::current() >= LevelFilter::DEBUG;
+        if is_listening || cfg!(feature = "metrics") {
+            Self(Observed::begin(store, operation))
+        } else {
+            Self(None)
         }
-        Self(Some(Box::new(Observed {
-            span,
-            began: Instant::now(),
-            outcome: "given_up",
-            #[cfg(feature = "metrics")]
-            labels: (system, name),
-        })))
     }
 
     /// Runs a poll of the call's future, so that what a driver tells belongs to the span.
+    #[inline]
     pub(crate) fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(observed) => observed.span.in_scope(poll),
@@ -54,6 +44,7 @@ impl Call {
         }
     }
 
+    #[inline]
     pub(crate) fn end<T: Answer>(&mut self, answer: &Result<T, StoreError>) {
         if let Some(mut observed) = self.0.take() {
             observed.outcome = match answer {
@@ -61,6 +52,30 @@ impl Call {
                 Err(error) => failure(error),
             };
         }
+    }
+}
+
+impl Observed {
+    #[cold]
+    fn begin(store: &dyn SessionStore, operation: &'static str) -> Option<Box<Self>> {
+        let span = tracing::debug_span!(
+            target: "session_core::store",
+            "session_store",
+            db.system.name = store.system_name(),
+            db.operation.name = operation_name(operation),
+            outcome = Empty,
+            duration_seconds = Empty,
+        );
+        if span.is_disabled() && !cfg!(feature = "metrics") {
+            return None;
+        }
+        Some(Box::new(Self {
+            span,
+            began: Instant::now(),
+            outcome: "given_up",
+            #[cfg(feature = "metrics")]
+            labels: (store.system_name(), operation_name(operation)),
+        }))
     }
 }
 
