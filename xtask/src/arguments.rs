@@ -41,7 +41,7 @@ cargo xtask demo-django [--port N]
 ";
 
 const TEST_ALL: &str = "\
-Runs what CI runs: formatting, tidy, lints per crate and feature set, docs, all tests, unit tests with the fewest features, the
+Runs what CI runs: formatting, tidy, lints per crate and feature set, docs, tests with all features, the
 outside crate of docs/write-a-backend.md, and the tests that need a service. It goes on after a failure and ends with a table.
 
 cargo xtask test-all [--only CRATE] [--ci] [--full] [--install]

@@ -95,7 +95,8 @@ impl Run<'_> {
     /// Each library as its users build it: alone, and without what the tests' dependencies switch on.
     fn libraries(&mut self) {
         for package in self.packages.clone() {
-            if !package.is_library {
+            // What nobody depends on is built with its tests alone.
+            if !package.is_library || !package.is_published {
                 continue;
             }
             for set in package.feature_sets() {
@@ -107,11 +108,7 @@ impl Run<'_> {
     /// Each package with its tests and programs, which a full run also does for each feature alone.
     fn all_targets(&mut self) {
         for package in self.packages.clone() {
-            let mut sets = package.feature_sets();
-            if !self.options.full {
-                sets.drain(..sets.len().saturating_sub(1));
-            }
-            for set in sets {
+            for set in self.sets_with_tests(package) {
                 self.lint("all targets", package, &set, &["--all-targets"]);
             }
         }
@@ -139,29 +136,28 @@ impl Run<'_> {
         self.checks.run("docs", &command, Counting::TheCommand);
     }
 
-    /// Everything with all features, and a crate's own tests with the fewest, where code may be missing that others have. What a
-    /// single feature brings is compiled by the lints. A full run tests everything with each of them.
+    /// With all features. What a single feature brings, and what is missing without it, is compiled by the lints, and a full run
+    /// tests each set.
     fn tests(&mut self) {
         for package in self.packages.clone() {
-            let sets = package.feature_sets();
-            let last = sets.len().saturating_sub(1);
-            for (position, set) in sets.iter().enumerate() {
-                if position == last || self.options.full {
-                    for (kind, targets) in ordinary_tests(package) {
-                        self.test(kind, package, set, &targets);
-                    }
-                } else if position == 0 && package.is_library {
-                    self.test("unit tests", package, set, &["--lib".to_owned()]);
+            for set in self.sets_with_tests(package) {
+                for (kind, targets) in ordinary_tests(package) {
+                    let mut command = self.on(package, "test", &set);
+                    command.arg("--no-fail-fast").args(targets);
+                    let name = format!("{kind}: {} ({})", package.name, set.label);
+                    self.checks.run(&name, &command, Counting::ItsTests);
                 }
             }
         }
     }
 
-    fn test(&mut self, kind: &str, package: &Package, set: &FeatureSet, targets: &[String]) {
-        let mut command = self.on(package, "test", set);
-        command.arg("--no-fail-fast").args(targets);
-        let name = format!("{kind}: {} ({})", package.name, set.label);
-        self.checks.run(&name, &command, Counting::ItsTests);
+    /// The feature sets whose tests are compiled: the last has all features.
+    fn sets_with_tests(&self, package: &Package) -> Vec<FeatureSet> {
+        let mut sets = package.feature_sets();
+        if !self.options.full {
+            sets.drain(..sets.len().saturating_sub(1));
+        }
+        sets
     }
 
     fn outside_crate(&mut self) {
