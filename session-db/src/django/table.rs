@@ -242,10 +242,9 @@ impl<D: DjangoDialect> DjangoTable<D> {
         now: Timestamp,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, StoreError> {
-        let mut sweep = Sweep::new();
+        let mut sweep = Sweep::begin(D::SYSTEM);
         while let Some(from) = sweep.next().await {
-            let batch = self.clear_batch(from, now).await?;
-            sweep.took(&batch, progress);
+            sweep.take(self.clear_batch(from, now), progress).await?;
         }
         Ok(sweep.removed())
     }

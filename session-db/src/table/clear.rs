@@ -5,6 +5,9 @@ use std::time::Duration;
 use session_core::store::{StoreError, Timestamp};
 use session_core::telemetry;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::span::Span;
 
 use super::Table;
 use crate::columns::failed;
@@ -21,12 +24,17 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) const OPERATION: &str = "clear expired sessions";
 
-/// The way through all that has expired.
+/// The way through all that has expired. A span from its begin to its end says how it ended, and how many rows it removed
+/// until then.
 pub(crate) struct Sweep {
     from: Timestamp,
     removed: u64,
-    began: Option<Instant>,
+    /// When the batch before began.
+    batch_began: Option<Instant>,
     is_done: bool,
+    span: Span,
+    began: Instant,
+    outcome: &'static str,
 }
 
 /// What a batch came to.
@@ -38,12 +46,26 @@ pub(crate) struct Batch {
 }
 
 impl Sweep {
-    pub(crate) const fn new() -> Self {
+    /// `system` is what operators call the database.
+    pub(crate) fn begin(system: &'static str) -> Self {
+        // Of the same kind as the spans that session-core makes of a store's other calls.
+        let span = tracing::debug_span!(
+            target: "session_core::store",
+            "session_store",
+            db.system.name = system,
+            db.operation.name = "clear_expired",
+            outcome = Empty,
+            rows = Empty,
+            duration_seconds = Empty,
+        );
         Self {
             from: Timestamp::MIN,
             removed: 0,
-            began: None,
+            batch_began: None,
             is_done: false,
+            span,
+            began: Instant::now(),
+            outcome: "given_up",
         }
     }
 
@@ -52,25 +74,51 @@ impl Sweep {
         if self.is_done {
             return None;
         }
-        if let Some(began) = self.began {
+        if let Some(began) = self.batch_began {
             // As long as the work: live traffic has the database for at least half of the time.
             sleep(began.elapsed().clamp(CLEAR_PAUSE_MIN, CLEAR_PAUSE_MAX)).await;
         }
-        self.began = Some(Instant::now());
+        self.batch_began = Some(Instant::now());
         Some(self.from)
     }
 
-    pub(crate) fn took(&mut self, batch: &Batch, progress: &mut (dyn FnMut(u64) + Send)) {
+    /// Removes a batch.
+    pub(crate) async fn take(
+        &mut self,
+        batch: impl Future<Output = Result<Batch, StoreError>>,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), StoreError> {
+        let batch = batch.instrument(self.span.clone()).await;
+        let batch = batch.inspect_err(|error| {
+            self.outcome = match error {
+                StoreError::Unavailable { .. } => "unavailable",
+                StoreError::Misconfigured { .. } => "misconfigured",
+                _ => "failed",
+            };
+        })?;
         telemetry::purged(batch.removed);
         self.removed = self.removed.saturating_add(batch.removed);
         self.from = batch.next;
         self.is_done = batch.is_last;
+        if batch.is_last {
+            self.outcome = "ok";
+        }
         progress(self.removed);
+        Ok(())
     }
 
     /// How many there were.
     pub(crate) const fn removed(&self) -> u64 {
         self.removed
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        self.span.record("outcome", self.outcome);
+        self.span.record("rows", self.removed);
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.span.record("duration_seconds", seconds);
     }
 }
 
@@ -109,10 +157,9 @@ impl<D: Dialect> Table<D> {
         now: Timestamp,
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, StoreError> {
-        let mut sweep = Sweep::new();
+        let mut sweep = Sweep::begin(D::SYSTEM);
         while let Some(from) = sweep.next().await {
-            let batch = self.clear_batch(from, now).await?;
-            sweep.took(&batch, progress);
+            sweep.take(self.clear_batch(from, now), progress).await?;
         }
         Ok(sweep.removed())
     }
