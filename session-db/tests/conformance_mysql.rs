@@ -49,3 +49,17 @@ session_core::conformance_suite!(
     || async { at_level("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE").await },
     name: serializable
 );
+
+/// As [`new_store`], where an answer counts the rows that a statement changed, and not those that it found.
+async fn counting_changed_rows() -> (DbStore, Server) {
+    let mut server = server();
+    if server.name != "sqlite" {
+        server.url = support::changed_rows::url_over(&server.url);
+    }
+    (server.store().await, server)
+}
+
+session_core::conformance_suite!(
+    || async { counting_changed_rows().await },
+    name: where_changed_rows_are_counted
+);

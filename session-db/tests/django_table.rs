@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod support;
 
+use session_core::SessionManager;
 use session_core::codec::{Binding, Codec};
 use session_core::django::DjangoCodec;
 use session_core::store::{
@@ -221,7 +222,14 @@ fn keys_and_data_are_compared_by_their_bytes() {
             beside.execute(&format!("DELETE FROM {table}")).await;
 
             for (stored, other) in [("Data", "data"), ("data", "data "), ("data", "DATA")] {
-                let version = store.create(&key(1), new(other), NOW).await.unwrap();
+                // Not by the store, which writes no spaces.
+                let insert = format!(
+                    "INSERT INTO {table} VALUES ('{}', '{other}', '9999-01-01 00:00:00')",
+                    key(1).as_str()
+                );
+                beside.execute(&insert).await;
+                let found = store.load(&key(1), NOW).await.unwrap();
+                let version = found.expect("it was just inserted").version;
                 let there = store.save(&key(1), &version, change(stored), NOW).await;
                 assert!(matches!(there, Ok(Saved::Stored(_))), "{there:?}");
                 let late = store.save(&key(1), &version, change("lost"), NOW).await;
@@ -327,11 +335,11 @@ fn the_other_rows_and_columns_of_a_project_are_left_alone() {
 }
 
 #[test]
-fn what_is_no_text_is_refused_before_it_is_sent() {
+fn what_django_could_not_read_is_refused_before_it_is_sent() {
     block_on(async {
         let server = Server::sqlite();
         let store = new_store(&server, &settings()).await;
-        for bytes in [&b"\0"[..], b"\xff", "é".as_bytes()] {
+        for bytes in [&b"\0"[..], b"\xff", "é".as_bytes(), br#"{"a":1}"#] {
             let new = NewRecord::new(Payload::from_bytes(bytes.to_vec()), LATER);
             let error = store.create(&key(1), new, NOW).await.unwrap_err();
             assert!(
@@ -344,6 +352,22 @@ fn what_is_no_text_is_refused_before_it_is_sent() {
             );
         }
     });
+}
+
+/// Whoever builds a manager as for every other store writes JSON, which Django would take for a damaged session.
+#[test]
+fn a_manager_without_djangos_codec_is_told_so_by_its_first_save() {
+    for server in Server::all("a_manager_without_djangos_codec_is_told_so_by_its_first_save") {
+        block_on(async {
+            let store = new_store(&server, &settings()).await;
+            let manager = SessionManager::new(store);
+            let session = manager.start();
+            session.set("n", &1).unwrap();
+            let error = session.save().await.expect_err("Django can't read it");
+            let said = everything(&error);
+            assert!(said.contains("DjangoSettings::manager"), "{said}");
+        });
+    }
 }
 
 /// What `check` finds.

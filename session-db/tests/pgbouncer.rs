@@ -141,6 +141,22 @@ async fn a_statement_cache_is_an_error_that_says_what_to_set() {
     assert!(text.contains("statement-cache-capacity=0"), "{text}");
 }
 
+/// An application's own pool that connects when it is first used, with nothing set: it is the store that meets PgBouncer.
+#[tokio::test]
+async fn a_pool_that_a_pooler_refuses_is_an_error_that_says_what_to_set() {
+    let Some(url) = Server::PgBouncer.url() else {
+        return;
+    };
+    let options = PgConnectOptions::from_str(&url).expect("the URL is right");
+    for options in [options.clone(), options.statement_cache_capacity(0)] {
+        let pool = PgPoolOptions::new().connect_lazy_with(options);
+        let store = config().with_pool(pool);
+        assert_advice("08P01", store.load(&key(1), NOW).await);
+        let text = chain(&store.check().await.expect_err("it can't connect"));
+        assert!(text.contains("extra_float_digits(None)"), "{text}");
+    }
+}
+
 /// A pool whose options PgBouncer takes, with its statement cache on: a statement is then on another connection of the server,
 /// or another client's is there under its name.
 #[tokio::test]

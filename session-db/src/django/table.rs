@@ -338,16 +338,16 @@ impl<D: DjangoDialect> DjangoTable<D> {
     }
 }
 
-/// Data as they are stored: Django's are ASCII text.
+/// Data as they are stored: what Django's own signing makes of a session.
 struct Data(Bytes);
 
 impl Data {
     fn of<D: DjangoDialect>(payload: &Payload) -> Result<Self, StoreError> {
         let bytes = payload.to_bytes()?;
         fits::<D>(bytes.len(), PAYLOAD_BYTES_MAX)?;
-        match is_text(&bytes) {
+        match bytes.iter().all(is_of_signed_text) {
             true => Ok(Self(bytes)),
-            false => Err(StoreError::unrepresentable(D::STORE, NoText)),
+            false => Err(StoreError::unrepresentable(D::STORE, NotSigned)),
         }
     }
 
@@ -364,16 +364,18 @@ impl Data {
     }
 }
 
-fn is_text(bytes: &Bytes) -> bool {
-    bytes.is_ascii() && !bytes.contains(&0)
+/// Whether a byte can be in what Django signs: Base64 for URLs, a dot before what is compressed, and colons between the parts.
+/// A manager without Django's codec, whose JSON nobody there could read, is found out by its first save.
+const fn is_of_signed_text(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'=')
 }
 
 /// A payload is not from Django's codec.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "Django's table holds ASCII text, and this is none: build the manager with DjangoSettings::manager"
+    "Django could not read this, since it is not as Django signs a session: build the manager with DjangoSettings::manager"
 )]
-struct NoText;
+struct NotSigned;
 
 /// There is no place for a number: the content is its own version.
 fn version(content: Bytes) -> Version {

@@ -7,6 +7,7 @@
 
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(crate) mod beside;
+pub(crate) mod changed_rows;
 pub(crate) mod children;
 #[cfg(all(
     feature = "sqlite",
