@@ -147,6 +147,12 @@ impl Default for CookieConfig {
     }
 }
 
+impl Default for CookieConfigBuilder {
+    fn default() -> Self {
+        CookieConfig::builder()
+    }
+}
+
 impl CookieConfigBuilder {
     /// The name: a token (RFC 9110 section 5.6.2). Default `__Host-sessionid`. Django's `SESSION_COOKIE_NAME`.
     #[doc(alias = "SESSION_COOKIE_NAME")]
@@ -179,6 +185,12 @@ impl CookieConfigBuilder {
     #[doc(alias = "SESSION_COOKIE_DOMAIN")]
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.0.domain = Some(domain.into());
+        self
+    }
+
+    /// Leaves the cookie to the host that sets it, which is the default.
+    pub fn without_domain(mut self) -> Self {
+        self.0.domain = None;
         self
     }
 

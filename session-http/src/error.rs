@@ -61,6 +61,15 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         advice: &'static str,
     },
+    /// A setting of [`SessionSettings`](crate::SessionSettings) can't be used, or is none.
+    #[error("the session setting {setting} {advice}")]
+    #[non_exhaustive]
+    InvalidSetting {
+        /// Its name, as it was written.
+        setting: String,
+        /// What is wrong, and what to do about it. Nothing of what the setting holds.
+        advice: String,
+    },
     /// The header that is to carry a session's key can't.
     #[error("the header for the session's key is not configured correctly: {advice}")]
     #[non_exhaustive]
@@ -103,6 +112,7 @@ impl Error {
             | Self::MissingMarkedLayer { .. }
             | Self::OwnerOfAnotherType { .. }
             | Self::InvalidCookie { .. }
+            | Self::InvalidSetting { .. }
             | Self::InvalidHeader { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

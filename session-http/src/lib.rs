@@ -15,6 +15,7 @@ mod marked;
 mod require_owner;
 mod next;
 pub mod tower;
+mod settings;
 #[cfg(feature = "actix-web")]
 pub mod actix;
 #[cfg(feature = "axum")]
@@ -55,6 +56,7 @@ pub use session_core::{
 #[cfg(feature = "sealed")]
 pub use session_core::{DigestKeys, KeyRing, SealedIrrevocableCookies, codec::SealedCodec};
 pub use session_view::SessionView;
+pub use settings::SessionSettings;
 pub use tower::layer::SessionLayer;
 pub use tower::login_required::LoginRequired;
 pub use tower::no_activity::NoActivity;

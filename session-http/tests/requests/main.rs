@@ -35,6 +35,8 @@ mod sealed_cookies;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod sockets;
 #[cfg(test)]
 mod several_sessions;
