@@ -53,15 +53,21 @@ fn is_dots(segment: &str) -> bool {
     rest.is_empty() && (1..=2).contains(&dots)
 }
 
-/// Adds the way back to the address of a log-in page, if it is one of this site.
-pub(crate) fn with_next(login: &str, next: &str) -> String {
+/// Adds the way back to the address of a log-in page, if it is one of this site. Without the parameter's name it is left out.
+pub(crate) fn with_next(login: &str, parameter: &str, next: &str) -> String {
     let mut address = login.to_owned();
-    let Some(next) = safe_next(next) else {
+    let Some(next) = safe_next(next).filter(|_| !parameter.is_empty()) else {
         return address;
     };
     address.push(if login.contains('?') { '&' } else { '?' });
-    address.push_str("next=");
-    for byte in next.bytes() {
+    push_encoded(&mut address, parameter);
+    address.push('=');
+    push_encoded(&mut address, next);
+    address
+}
+
+fn push_encoded(address: &mut String, text: &str) {
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             address.push(char::from(byte));
         } else {
@@ -69,7 +75,6 @@ pub(crate) fn with_next(login: &str, next: &str) -> String {
             debug_assert!(written.is_ok(), "a string takes everything");
         }
     }
-    address
 }
 
 #[cfg(test)]
@@ -194,7 +199,14 @@ mod tests {
             ("/login", "//example.com", "/login"),
             ("/login", "*", "/login"),
         ] {
-            assert_eq!(with_next(login, next), expected);
+            assert_eq!(with_next(login, "next", next), expected);
+        }
+        for (parameter, expected) in [
+            ("return_to", "/login?return_to=/a"),
+            ("a&b", "/login?a%26b=/a"),
+            ("", "/login"),
+        ] {
+            assert_eq!(with_next("/login", parameter, "/a"), expected);
         }
     }
 
@@ -231,7 +243,7 @@ mod tests {
         #[test]
         fn the_way_back_is_read_as_it_was(path in "/[a-z0-9&=?%+#;,]{0,20}", lang in prop::bool::ANY) {
             let login = if lang { "/login?lang=de" } else { "/login" };
-            let address = with_next(login, &path);
+            let address = with_next(login, "next", &path);
             let read = arrives_at(&address);
             let next = read.query_pairs().find(|(name, _)| name == "next");
             assert_eq!(next.expect("it is there").1, path);

@@ -84,6 +84,8 @@ pub(crate) const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch
 #[must_use = "add it to routes or a service"]
 pub struct LoginRequired {
     page: Option<Arc<str>>,
+    /// What the way back is called in the page's address, if it is not `next`.
+    parameter: Option<Arc<str>>,
     /// Whose session counts, if it is not the innermost layer's.
     marked: Option<FindSession>,
 }
@@ -93,6 +95,7 @@ impl LoginRequired {
     pub const fn new() -> Self {
         Self {
             page: None,
+            parameter: None,
             marked: None,
         }
     }
@@ -107,8 +110,29 @@ impl LoginRequired {
     pub fn redirecting_to(page: Uri) -> Self {
         Self {
             page: Some(Arc::from(page.to_string())),
+            parameter: None,
             marked: None,
         }
+    }
+
+    /// What the way back is called in the address of the log-in page: `next` by default. An empty name leaves it out. Django's
+    /// `REDIRECT_FIELD_NAME`.
+    ///
+    /// ```
+    /// use http::Uri;
+    /// use session_http::LoginRequired;
+    ///
+    /// let page = Uri::from_static("/login");
+    /// let members = LoginRequired::redirecting_to(page).with_next_parameter("return_to"); // /login?return_to=/orders
+    /// # drop(members);
+    /// ```
+    ///
+    /// Whatever it is called, the log-in page puts it through [`safe_next`](crate::safe_next).
+    #[doc(alias = "REDIRECT_FIELD_NAME")]
+    #[doc(alias = "redirect_field_name")]
+    pub fn with_next_parameter(mut self, name: &str) -> Self {
+        self.parameter = Some(Arc::from(name));
+        self
     }
 
     /// Asks the session of the layer that is marked with `M`, as [`SessionOf`](crate::SessionOf) does, and not the innermost.
@@ -136,7 +160,8 @@ impl LoginRequired {
         let (status, address) = if request.method().is_safe() {
             let path = target(request).path_and_query();
             let next = path.map_or("", |path| path.as_str());
-            (StatusCode::FOUND, with_next(page, next))
+            let parameter = self.parameter.as_deref().unwrap_or("next");
+            (StatusCode::FOUND, with_next(page, parameter, next))
         } else {
             (StatusCode::SEE_OTHER, page.to_owned())
         };

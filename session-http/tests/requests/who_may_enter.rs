@@ -246,6 +246,20 @@ async fn an_address_that_leads_elsewhere_is_not_taken_along_to_the_log_in_page()
 }
 
 #[tokio::test]
+async fn the_way_back_has_the_name_that_the_log_in_page_looks_for() {
+    let site = Site::new();
+    for (name, location) in [
+        ("return_to", "/login?lang=de&return_to=/members%3Fa%3Db"),
+        ("", "/login?lang=de"),
+    ] {
+        let required = LoginRequired::redirecting_to(Uri::from_static(LOGIN));
+        let app = app(&site, required.with_next_parameter(name));
+        let reply = send(&app, navigation(Method::GET, "/members?a=b")).await;
+        assert_eq!(header(&reply, &LOCATION), location);
+    }
+}
+
+#[tokio::test]
 async fn without_a_page_to_be_sent_to_everybody_gets_401() {
     let site = Site::new();
     let reply = send(
