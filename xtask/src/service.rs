@@ -30,7 +30,7 @@ use folder::Folder;
 pub(crate) use install::Permission;
 
 /// Every service there is. One that stands behind another comes before it.
-const ALL: [&Service; 9] = [
+const ALL: [&Service; 10] = [
     &postgres::SERVICE,
     &mariadb::SERVICE,
     &pgbouncer::SERVICE,
@@ -40,6 +40,7 @@ const ALL: [&Service; 9] = [
     &browser::SERVICE,
     &django::ON_SQLITE,
     &django::ON_POSTGRES,
+    &django::ON_MARIADB,
 ];
 
 /// Which integration test needs which services. It is kept out of its package's ordinary tests.
@@ -95,7 +96,11 @@ pub(crate) const TESTS: &[ServiceTest] = &[
     ServiceTest {
         package: "django-and-axum",
         test: "live",
-        services: &[&django::ON_SQLITE, &django::ON_POSTGRES],
+        services: &[
+            &django::ON_SQLITE,
+            &django::ON_POSTGRES,
+            &django::ON_MARIADB,
+        ],
     },
     ServiceTest {
         package: "mail",

@@ -14,8 +14,8 @@ django-and-axum --settings FILE --django URL [--port N]
   --django URL     where Django serves, as in http://127.0.0.1:8001
   --port N         the port on 127.0.0.1; 0 takes any free one (default 8000)
 
-The variable DATABASE_URL says where the project's database is: sqlite:FILE, or
-postgres://USER:PASSWORD@HOST/NAME.";
+The variable DATABASE_URL says where the project's database is: sqlite:FILE,
+postgres://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME.";
 
 #[derive(Debug)]
 pub(crate) enum Command {

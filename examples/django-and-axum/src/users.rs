@@ -18,6 +18,7 @@ const BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
 #[derive(Clone)]
 pub(crate) struct Users {
     pool: AnyPool,
+    sql: &'static Sql,
     settings: Arc<DjangoSettings>,
 }
 
@@ -28,11 +29,34 @@ pub(crate) struct User {
     pub(crate) name: String,
 }
 
+/// What is asked of the table.
+struct Sql {
+    /// Name and password of who has this number.
+    by_id: &'static str,
+    /// Number and password of who has this name.
+    by_name: &'static str,
+}
+
+const SQL: Sql = Sql {
+    by_id: "SELECT username, password FROM auth_user WHERE id = $1 AND is_active",
+    by_name: "SELECT CAST(id AS BIGINT), password FROM auth_user WHERE username = $1 AND is_active",
+};
+
+/// MariaDB and MySQL spell it otherwise.
+const SQL_OF_MYSQL: Sql = Sql {
+    by_id: "SELECT username, password FROM auth_user WHERE id = ? AND is_active",
+    by_name: "SELECT CAST(id AS SIGNED), password FROM auth_user WHERE username = ? AND is_active",
+};
+
 impl Users {
     pub(crate) async fn connect(database: &str, settings: DjangoSettings) -> Result<Self> {
         sqlx::any::install_default_drivers();
         Ok(Self {
             pool: AnyPool::connect(database).await?,
+            sql: match database.starts_with("mysql:") {
+                true => &SQL_OF_MYSQL,
+                false => &SQL,
+            },
             settings: Arc::new(settings),
         })
     }
@@ -45,11 +69,10 @@ impl Users {
         let Ok(id) = user.id().as_str().parse::<i64>() else {
             return Ok(None);
         };
-        let row: Option<(String, String)> =
-            sqlx::query_as("SELECT username, password FROM auth_user WHERE id = $1 AND is_active")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?;
+        let row: Option<(String, String)> = sqlx::query_as(self.sql.by_id)
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
         let Some((name, password)) = row else {
             return Ok(None);
         };
@@ -63,12 +86,10 @@ impl Users {
         name: &str,
         password: String,
     ) -> Result<Option<DjangoUser>> {
-        let row: Option<(i64, String)> = sqlx::query_as(
-            "SELECT CAST(id AS BIGINT), password FROM auth_user WHERE username = $1 AND is_active",
-        )
-        .bind(name)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<(i64, String)> = sqlx::query_as(self.sql.by_name)
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
         // Somebody who is not there costs the same work, so that nobody learns who is.
         let stored = row
             .as_ref()

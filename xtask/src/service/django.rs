@@ -1,4 +1,5 @@
-//! Django, from PyPI in a virtual environment: the project of `examples/django-and-axum`, on SQLite and on PostgreSQL.
+//! Django, from PyPI in a virtual environment: the project of `examples/django-and-axum`, on SQLite, on PostgreSQL and on
+//! MariaDB.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -7,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use super::{Ground, NotInstalled, Place, Service, database, postgres, program};
+use super::{Ground, NotInstalled, Place, Service, database, mariadb, postgres, program};
 use crate::Result;
 use crate::console::say;
 use crate::process::StopSignal;
@@ -22,10 +23,19 @@ pub(super) const ON_POSTGRES: Service = Service {
     name: "django-postgres",
     variable: "SESSION_TEST_DJANGO_POSTGRES",
     behind: Some(&postgres::SERVICE),
+    prepare: |place| prepare(place, Some(&POSTGRES)),
     ..SERVICE
 };
 
-/// What the two have in common. Their address is that of a file: tests that restart Django, or run its commands, need more than
+pub(super) const ON_MARIADB: Service = Service {
+    name: "django-mariadb",
+    variable: "SESSION_TEST_DJANGO_MARIADB",
+    behind: Some(&mariadb::SERVICE),
+    prepare: |place| prepare(place, Some(&MARIADB)),
+    ..SERVICE
+};
+
+/// What the three have in common. Their address is that of a file: tests that restart Django, or run its commands, need more than
 /// a port.
 const SERVICE: Service = Service {
     name: "",
@@ -34,7 +44,7 @@ const SERVICE: Service = Service {
     packages: &["python3", "python3-venv"],
     variable: "",
     behind: None,
-    prepare,
+    prepare: |place| prepare(place, None),
     signal: StopSignal::Terminate,
     answers,
     url: |place| place.folder.join(ADDRESS).display().to_string(),
@@ -52,13 +62,35 @@ const PYTHON: &str = "bin/python";
 /// A name for the database on a server that has others.
 const DATABASE: &str = "django";
 
-/// Makes the database anew: an earlier start may have left it.
-const MAKE_DATABASE: &str = "
+/// A server for the database.
+struct Server {
+    scheme: &'static str,
+    role: &'static str,
+    /// Makes the database anew, since an earlier start may have left it.
+    make_database: &'static str,
+}
+
+const POSTGRES: Server = Server {
+    scheme: "postgres",
+    role: "postgres",
+    make_database: "
 import os, psycopg
-server = psycopg.connect(os.environ['SERVER_URL'], autocommit=True)
+server = psycopg.connect(host='127.0.0.1', port=os.environ['PORT'], user='postgres', password=os.environ['PASSWORD'], autocommit=True)
 server.execute('DROP DATABASE IF EXISTS django WITH (FORCE)')
 server.execute('CREATE DATABASE django')
-";
+",
+};
+
+const MARIADB: Server = Server {
+    scheme: "mysql",
+    role: "root",
+    make_database: "
+import os, pymysql
+server = pymysql.connect(host='127.0.0.1', port=int(os.environ['PORT']), user='root', password=os.environ['PASSWORD'])
+server.query('DROP DATABASE IF EXISTS django')
+server.query('CREATE DATABASE django CHARACTER SET utf8mb4')
+",
+};
 
 /// The documented command that prints a project's settings.
 const PRINT_SETTINGS: &str = include_str!("../../../session-core/docs/print_settings.txt");
@@ -159,7 +191,7 @@ pub(crate) fn answers(port: u16) -> bool {
     database::answer(port, QUESTION, ANSWER.len()).is_some_and(|answer| answer == ANSWER)
 }
 
-fn prepare(place: &Place) -> Result<Command> {
+fn prepare(place: &Place, server: Option<&Server>) -> Result<Command> {
     let Place {
         port,
         folder,
@@ -172,15 +204,19 @@ fn prepare(place: &Place) -> Result<Command> {
             },
         behind,
     } = place;
-    let url = match behind {
+    let server = server.zip(*behind);
+    let url = match server {
         None => format!("sqlite:{}", folder.join("db.sqlite3").display()),
-        Some(server) => format!("postgres://postgres:{password}@127.0.0.1:{server}/{DATABASE}"),
+        Some((Server { scheme, role, .. }, port)) => {
+            format!("{scheme}://{role}:{password}@127.0.0.1:{port}/{DATABASE}")
+        }
     };
-    let project = Project::new(root, target, "project.settings_for_tests", url.clone())?;
-    if behind.is_some() {
-        let server = url.replace(&format!("/{DATABASE}"), "/postgres");
+    let project = Project::new(root, target, "project.settings_for_tests", url)?;
+    if let Some((Server { make_database, .. }, port)) = server {
         let mut make = Command::new(&project.python);
-        database::run(make.args(["-c", MAKE_DATABASE]).env("SERVER_URL", server))?;
+        make.args(["-c", make_database]);
+        make.env("PORT", port.to_string()).env("PASSWORD", password);
+        database::run(&mut make)?;
     }
     database::run(&mut project.manage(&["migrate", "-v", "0"]))?;
     let address = project.address(*port)?.to_string();

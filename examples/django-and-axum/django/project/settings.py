@@ -12,7 +12,7 @@ SECRET_KEY_FALLBACKS = os.environ.get("SECRET_KEY_FALLBACKS", "").split()
 
 
 def database(url):
-    """sqlite:FILE, or postgres://USER:PASSWORD@HOST:PORT/NAME."""
+    """sqlite:FILE, or postgres://USER:PASSWORD@HOST:PORT/NAME, or the same with mysql: MariaDB as well."""
     if url.startswith("sqlite:"):
         return {
             "ENGINE": "django.db.backends.sqlite3",
@@ -26,13 +26,14 @@ def database(url):
             },
         }
     parts = urlsplit(url)
+    engine, port = {"postgres": ("postgresql", 5432), "mysql": ("mysql", 3306)}[parts.scheme]
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": f"django.db.backends.{engine}",
         "NAME": parts.path.removeprefix("/"),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname,
-        "PORT": parts.port or 5432,
+        "PORT": parts.port or port,
     }
 
 

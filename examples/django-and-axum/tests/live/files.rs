@@ -3,9 +3,9 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::{Place, on_each_database};
+use crate::support::{Place, on_two_databases};
 
-on_each_database!(sessions_in_files_are_shared_as_well);
+on_two_databases!(sessions_in_files_are_shared_as_well);
 
 async fn sessions_in_files_are_shared_as_well(place: &Place) {
     place.add_user("filed").await;

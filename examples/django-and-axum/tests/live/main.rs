@@ -1,4 +1,4 @@
-//! Real Django beside us, on one session table: over HTTP, on SQLite and on PostgreSQL. `cargo xtask test-all` starts both; by
+//! Real Django beside us, on one session table: over HTTP, on SQLite, on PostgreSQL and on MariaDB. `cargo xtask test-all` starts both; by
 //! hand: `cargo xtask services`.
 
 #[cfg(test)]

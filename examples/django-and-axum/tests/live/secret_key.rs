@@ -1,8 +1,8 @@
 //! `SECRET_KEY` is changed: what the former one signed is believed for as long as it is among the fallbacks.
 
-use crate::support::{Place, on_each_database};
+use crate::support::{Place, on_two_databases};
 
-on_each_database!(a_session_outlives_its_secret_key_on_both_sides);
+on_two_databases!(a_session_outlives_its_secret_key_on_both_sides);
 
 async fn a_session_outlives_its_secret_key_on_both_sides(place: &Place) {
     const NEW: &str = "the new secret key of this walk";

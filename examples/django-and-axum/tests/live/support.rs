@@ -9,21 +9,26 @@ pub(crate) use place::Place;
 /// Each walk, once on every database.
 macro_rules! on_each_database {
     ($($walk:ident),+ $(,)?) => {
-        mod on_sqlite {
+        $crate::support::on_two_databases!($($walk),+);
+        $crate::support::on_database!(on_mariadb, "SESSION_TEST_DJANGO_MARIADB", $($walk),+);
+    };
+}
+
+/// Each walk on SQLite and on PostgreSQL: for what depends on Django, and hardly on its database.
+macro_rules! on_two_databases {
+    ($($walk:ident),+ $(,)?) => {
+        $crate::support::on_database!(on_sqlite, "SESSION_TEST_DJANGO_SQLITE", $($walk),+);
+        $crate::support::on_database!(on_postgres, "SESSION_TEST_DJANGO_POSTGRES", $($walk),+);
+    };
+}
+
+macro_rules! on_database {
+    ($name:ident, $variable:literal, $($walk:ident),+) => {
+        mod $name {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $walk() {
-                    if let Some(place) = $crate::support::Place::named("SESSION_TEST_DJANGO_SQLITE") {
-                        super::$walk(&place).await;
-                    }
-                }
-            )+
-        }
-        mod on_postgres {
-            $(
-                #[tokio::test(flavor = "multi_thread")]
-                async fn $walk() {
-                    if let Some(place) = $crate::support::Place::named("SESSION_TEST_DJANGO_POSTGRES") {
+                    if let Some(place) = $crate::support::Place::named($variable) {
                         super::$walk(&place).await;
                     }
                 }
@@ -32,4 +37,4 @@ macro_rules! on_each_database {
     };
 }
 
-pub(crate) use on_each_database;
+pub(crate) use {on_database, on_each_database, on_two_databases};
