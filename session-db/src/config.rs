@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::dialect;
 use crate::error::{Error, Failure};
+use crate::kept::Keep;
 use crate::schema::{TableName, Whose};
 use crate::store::DbStore;
 
@@ -89,6 +90,7 @@ pub struct DbStoreConfig {
     timeout: Duration,
     sync: SyncPolicy,
     connections_max: Option<u32>,
+    keep: Option<Keep>,
     creates_schema: bool,
 }
 
@@ -96,6 +98,7 @@ pub struct DbStoreConfig {
 pub(crate) struct ForTable {
     pub(crate) name: TableName,
     pub(crate) timeout: Duration,
+    pub(crate) keep: Keep,
     pub(crate) creates_schema: bool,
 }
 
@@ -114,6 +117,7 @@ impl DbStoreConfig {
             timeout: Duration::from_secs(5),
             sync: SyncPolicy::default(),
             connections_max: None,
+            keep: None,
             creates_schema: false,
         }
     }
@@ -150,6 +154,20 @@ impl DbStoreConfig {
         self
     }
 
+    /// How many connections the store keeps for its next statements, at most. The others it gives back to their pool after
+    /// each statement, and sqlx's pool tests what it is given: a round trip more, on a task of its own. A connection that is
+    /// kept visits the pool every minute or two, so that the pool's own limits of age hold.
+    ///
+    /// A store that made its pool itself ([`connect`](Self::connect)) keeps them all, until somebody asks for that pool
+    /// ([`DbStore::pool`]), who will want to find connections in it; from then on it keeps none. A store over an application's
+    /// pool keeps none. With a number said here, it is that number in either case: leave the application enough of them, since
+    /// it waits for one that is kept until that visits the pool.
+    #[must_use]
+    pub fn with_connections_kept(mut self, connections: u32) -> Self {
+        self.keep = Some(Keep::AtMost(connections));
+        self
+    }
+
     /// Lets [`DbStore::migrate`] make the table's schema, too, if that is missing (in MariaDB and MySQL: its database).
     /// Not without being asked: a role seldom may, and a schema has an owner.
     #[must_use]
@@ -175,7 +193,13 @@ impl DbStoreConfig {
     /// Connections that were opened are closed. A SQLite file may have been made, without a table.
     pub async fn connect(self, url: &str) -> Result<DbStore, Error> {
         let pool = self.pool(url, Whose::Ours).await?;
-        Ok(DbStore::of(pool, self))
+        Ok(DbStore::of(pool, self.with_own_pool()))
+    }
+
+    /// The same, for a pool that nobody else uses yet.
+    pub(crate) fn with_own_pool(mut self) -> Self {
+        self.keep = self.keep.or(Some(Keep::UntilShared));
+        self
     }
 
     /// A pool of its own, for a table of this kind.
@@ -235,6 +259,7 @@ impl DbStoreConfig {
         let Self {
             table,
             timeout,
+            keep,
             creates_schema,
             sync: _,
             connections_max: _,
@@ -242,6 +267,7 @@ impl DbStoreConfig {
         ForTable {
             name: table.unwrap_or_else(|| TableName::of(whose)),
             timeout,
+            keep: keep.unwrap_or(Keep::AtMost(0)),
             creates_schema,
         }
     }

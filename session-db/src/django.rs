@@ -114,15 +114,19 @@ impl DjangoDbStore {
     }
 
     /// The pool, for the application's own queries. Clones of a pool are the same pool.
+    ///
+    /// A store that made its pool keeps connections out of it between its own statements. Asking for the pool ends that, so
+    /// that the application finds all of them: see
+    /// [`with_connections_kept`](DbStoreConfig::with_connections_kept).
     #[must_use]
     pub fn pool(&self) -> DbPool {
         match &self.table {
             #[cfg(feature = "sqlite")]
-            AnyTable::Sqlite(table) => DbPool::Sqlite(table.runner.pool.clone()),
+            AnyTable::Sqlite(table) => DbPool::Sqlite(table.runner.pool()),
             #[cfg(feature = "postgres")]
-            AnyTable::Postgres(table) => DbPool::Postgres(table.runner.pool.clone()),
+            AnyTable::Postgres(table) => DbPool::Postgres(table.runner.pool()),
             #[cfg(feature = "mysql")]
-            AnyTable::MySql(table) => DbPool::MySql(table.runner.pool.clone()),
+            AnyTable::MySql(table) => DbPool::MySql(table.runner.pool()),
         }
     }
 
@@ -164,7 +168,7 @@ impl DbStoreConfig {
         settings: &DjangoSettings,
     ) -> Result<DjangoDbStore, Error> {
         let pool = self.pool(url, Whose::Djangos).await?;
-        Ok(DjangoDbStore::of(pool, self, settings))
+        Ok(DjangoDbStore::of(pool, self.with_own_pool(), settings))
     }
 }
 

@@ -10,6 +10,7 @@ mod schema;
 mod quiet;
 mod dialect;
 mod columns;
+mod kept;
 mod runner;
 mod query;
 mod versions;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -13,6 +12,7 @@ use tracing::Instrument;
 
 use crate::dialect::{Answer, Call, Connection, Dialect, Row};
 use crate::error::{Failure, Kind};
+use crate::kept::{Keep, Stock, Taken};
 use crate::schema::Whose;
 
 /// How often a statement that the database undid is sent. Deadlocks and serialization errors are won by somebody each time,
@@ -25,23 +25,28 @@ const WARY_FOR: Duration = Duration::from_secs(60);
 
 /// Lends connections to statements.
 pub(crate) struct Runner<D: Dialect> {
-    pub(crate) pool: Pool<D::Driver>,
+    stock: Arc<Stock<D::Driver>>,
     pub(crate) timeout: Duration,
     whose: Whose,
     /// One writer at a time, where the database has only one.
     writers: Option<Writers>,
-    wariness: Wariness,
+    wariness: Arc<Wariness>,
 }
 
 impl<D: Dialect> Runner<D> {
-    pub(crate) fn new(pool: Pool<D::Driver>, timeout: Duration, whose: Whose) -> Self {
+    pub(crate) fn new(pool: Pool<D::Driver>, keep: Keep, timeout: Duration, whose: Whose) -> Self {
         Self {
-            pool,
+            stock: Arc::new(Stock::new(pool, keep)),
             timeout,
             whose,
             writers: D::HAS_ONE_WRITER.then(Writers::new),
-            wariness: Wariness::new(),
+            wariness: Arc::new(Wariness::new()),
         }
+    }
+
+    /// The pool, for the application's own queries.
+    pub(crate) fn pool(&self) -> Pool<D::Driver> {
+        self.stock.share()
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -104,7 +109,7 @@ impl<D: Dialect> Runner<D> {
                 Some(turn) => match permit::<D>(turn, begin_by).await {
                     Ok(permit) => Some(permit),
                     Err(failure) => {
-                        lent.give_back();
+                        lent.keep();
                         return Err(failure);
                     }
                 },
@@ -119,8 +124,10 @@ impl<D: Dialect> Runner<D> {
                     "the statement did not end in time; is the database overloaded, or somebody holding a lock?",
                 )),
             };
-            if result.is_ok() || matches!(&result, Err(failure) if failure.is_an_answer()) {
-                lent.give_back();
+            match &result {
+                Ok(_) => lent.keep(),
+                Err(failure) if failure.is_an_answer() => lent.give_back(),
+                Err(_) => drop(lent),
             }
             drop(place);
             result
@@ -134,6 +141,8 @@ impl<D: Dialect> Runner<D> {
         };
         if matches!(&result, Err(failure) if failure.is_lost()) {
             self.wariness.begin();
+            // The others are likely to be broken as well.
+            self.stock.give_back_all();
         }
         result
     }
@@ -141,11 +150,15 @@ impl<D: Dialect> Runner<D> {
     /// A connection. Not tested before its use, which would cost a round trip each time, unless one broke lately.
     pub(crate) async fn acquire(&self, deadline: Instant) -> Result<Lent<D>, Failure> {
         loop {
-            let acquired = match timeout_at(deadline, self.pool.acquire()).await {
-                Ok(acquired) => acquired.map_err(Failure::of::<D>)?,
+            let taken = match timeout_at(deadline, self.stock.take()).await {
+                Ok(taken) => taken.map_err(Failure::of::<D>)?,
                 Err(_elapsed) => return Err(Failure::of::<D>(sqlx::Error::PoolTimedOut)),
             };
-            let mut lent = Lent::new(acquired);
+            let mut lent = Lent {
+                taken: Some(taken),
+                stock: Arc::clone(&self.stock),
+                wariness: Arc::clone(&self.wariness),
+            };
             if !self.wariness.is_on() {
                 return Ok(lent);
             }
@@ -193,41 +206,51 @@ impl<D: Dialect> std::fmt::Debug for Runner<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Not the pool, whose options may hold a password.
         f.debug_struct("Runner")
-            .field("connections", &self.pool.size())
+            .field("connections", &self.stock.connections())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// A connection that goes back to its pool only if its statement came to an end.
-pub(crate) struct Lent<D: Dialect>(Option<PoolConnection<D::Driver>>);
+/// A connection that is used again only if its statement came to an end.
+pub(crate) struct Lent<D: Dialect> {
+    taken: Option<Taken<D::Driver>>,
+    stock: Arc<Stock<D::Driver>>,
+    wariness: Arc<Wariness>,
+}
 
 impl<D: Dialect> Lent<D> {
-    const fn new(connection: PoolConnection<D::Driver>) -> Self {
-        Self(Some(connection))
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection<D>, Failure> {
+        let taken = self.taken.as_mut();
+        taken
+            .map(Taken::connection)
+            .ok_or_else(|| Failure::new::<D>(Kind::Other, "the connection was given back"))
     }
 
-    pub(crate) fn connection(&mut self) -> Result<&mut Connection<D>, Failure> {
-        let connection = self.0.as_deref_mut();
-        connection.ok_or_else(|| Failure::new::<D>(Kind::Other, "the connection was given back"))
+    /// Its statement did what it should: the next one may have it as it is. While others are tested before their use, this
+    /// one goes to where they are.
+    fn keep(mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.stock.put(taken, || !self.wariness.is_on());
+        }
     }
 
     /// Its statement is done.
     pub(crate) fn give_back(mut self) {
-        drop(self.0.take());
+        drop(self.taken.take());
     }
 }
 
 impl<D: Dialect> Drop for Lent<D> {
     fn drop(&mut self) {
-        let Some(connection) = self.0.take() else {
+        let Some(taken) = self.taken.take() else {
             return;
         };
         if D::SURVIVES_ABANDONMENT {
-            drop(connection);
+            // The pool's test comes after the statement.
+            drop(taken);
         } else {
-            // Closed at once, and without a farewell: the server may not be there to hear it.
-            drop(connection.detach());
+            taken.close();
         }
     }
 }

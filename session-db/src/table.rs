@@ -33,6 +33,7 @@ impl<D: Dialect> Table<D> {
         let ForTable {
             name,
             timeout,
+            keep,
             creates_schema,
         } = config.for_table(Whose::Ours);
         let statements = D::statements(&name);
@@ -41,7 +42,7 @@ impl<D: Dialect> Table<D> {
             false => statements.unprepared(),
         };
         Self {
-            runner: Runner::new(pool, timeout, Whose::Ours),
+            runner: Runner::new(pool, keep, timeout, Whose::Ours),
             statements,
             name,
             creates_schema,

@@ -4,11 +4,14 @@
 #[cfg(test)]
 mod support;
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use session_core::store::{Saved, SessionStore, Version};
 use session_db::{DbPool, DbStore, sqlx};
-use support::records::{NOW, assert_unavailable, change, key, new, text};
+use support::records::{NOW, assert_unavailable, bounded, change, key, new, text};
 use support::{Server, block_on, load, new_table};
 use tokio::task::JoinSet;
 
@@ -17,6 +20,9 @@ const CONNECTIONS: u32 = 4;
 
 /// The session that all write, besides one of each.
 const SHARED: u64 = 1_000;
+
+/// So patient that only the tests' own bound ends what hangs.
+const FOREVER: Duration = Duration::from_secs(3_600);
 
 /// A store over a small pool, with the clients' sessions in it.
 #[cfg(test)]
@@ -81,6 +87,111 @@ fn sixty_four_clients_of_four_connections_lose_nothing() {
             assert!(pool_size(&store) <= CONNECTIONS, "{}", server.name);
         });
     }
+}
+
+/// Two connections, both kept by the store: whoever is done keeps its own, and somebody waits for it. Clients go away at every
+/// moment of a call.
+#[test]
+fn clients_that_go_away_leave_the_others_their_connections() {
+    const TEST: &str = "clients_that_go_away_leave_the_others_their_connections";
+    for server in Server::all(TEST) {
+        block_on(async {
+            let config = server.config(&new_table()).with_timeout(FOREVER);
+            let store = config.with_connections_max(2).connect(&server.url).await;
+            let store = store.unwrap();
+            store.migrate().await.unwrap();
+            for number in 0..CLIENTS {
+                store.create(&key(number), new("0"), NOW).await.unwrap();
+            }
+            let mut clients = JoinSet::new();
+            for number in 0..CLIENTS {
+                let store = store.clone();
+                clients.spawn(async move {
+                    // Every third stays; the others go after a few steps, of a read or of a write.
+                    match number % 3 {
+                        0 => add_one(&store, number).await,
+                        1 => for_steps(number / 3, load(&store, &key(number))).await,
+                        _ => for_steps(number / 3, add_one(&store, number)).await,
+                    }
+                });
+            }
+            bounded("a client", clients.join_all()).await;
+            for number in (0..CLIENTS).step_by(3) {
+                let record = bounded("a load", load(&store, &key(number))).await;
+                let record = record.expect("nobody ended it");
+                assert_eq!(text(&record), "1", "{}: a write was lost", server.name);
+            }
+        });
+    }
+}
+
+#[test]
+fn who_comes_after_a_client_that_went_away_gets_no_answer_of_theirs() {
+    const TEST: &str = "who_comes_after_a_client_that_went_away_gets_no_answer_of_theirs";
+    for server in Server::all(TEST) {
+        block_on(async {
+            let config = server.config(&new_table()).with_connections_max(1);
+            let store = config.connect(&server.url).await.unwrap();
+            store.migrate().await.unwrap();
+            for number in 0..3 {
+                let mine = new(&number.to_string());
+                store.create(&key(number), mine, NOW).await.unwrap();
+            }
+            for steps in 0..12 {
+                for_steps(steps, load(&store, &key(0))).await;
+                let record = bounded("a load", load(&store, &key(1))).await;
+                let record = record.expect("nobody ended it");
+                assert_eq!(text(&record), "1", "{}: another's session", server.name);
+
+                for_steps(steps, add_one(&store, 2)).await;
+                let record = bounded("a load", load(&store, &key(0))).await;
+                let record = record.expect("nobody ended it");
+                assert_eq!(text(&record), "0", "{}: another's session", server.name);
+                let absent = bounded("a load", load(&store, &key(3))).await;
+                assert!(absent.is_none(), "{}: another's session", server.name);
+            }
+        });
+    }
+}
+
+#[test]
+fn an_application_that_asks_for_the_pool_finds_every_connection_in_it() {
+    const TEST: &str = "an_application_that_asks_for_the_pool_finds_every_connection_in_it";
+    for server in Server::all(TEST) {
+        block_on(async {
+            let config = server.config(&new_table()).with_timeout(FOREVER);
+            let store = config.with_connections_max(CONNECTIONS);
+            let store = store.connect(&server.url).await.unwrap();
+            store.migrate().await.unwrap();
+            let calls = (0..CLIENTS).map(|number| {
+                let store = store.clone();
+                async move { load(&store, &key(number)).await }
+            });
+            let found = calls.collect::<JoinSet<_>>().join_all().await;
+            assert!(found.iter().all(Option::is_none), "{}", server.name);
+
+            drop(bounded("a connection", Held::all(&store)).await);
+            // And after the store has used them again.
+            load(&store, &key(0)).await;
+            drop(bounded("a connection", Held::all(&store)).await);
+        });
+    }
+}
+
+/// Goes on with a call for so many steps, and gives it up if it has not ended by then.
+#[cfg(test)]
+async fn for_steps<T>(steps: u64, call: impl Future<Output = T>) {
+    let mut call = pin!(call);
+    let mut left = steps;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        let step = call.as_mut().poll(context).map(drop);
+        if left == 0 { Poll::Ready(()) } else { step }
+    })
+    .await;
 }
 
 #[test]

@@ -29,7 +29,12 @@ pub(crate) struct DjangoTable<D: DjangoDialect> {
 
 impl<D: DjangoDialect> DjangoTable<D> {
     pub(crate) fn new(pool: Pool<D::Driver>, config: DbStoreConfig, times: Times) -> Self {
-        let ForTable { name, timeout, .. } = config.for_table(Whose::Djangos);
+        let ForTable {
+            name,
+            timeout,
+            keep,
+            ..
+        } = config.for_table(Whose::Djangos);
         let statements = D::django_statements(&name);
         let statements = match D::keeps_statements(&pool) {
             true => statements,
@@ -40,7 +45,7 @@ impl<D: DjangoDialect> DjangoTable<D> {
             "sessions are shared with Django: the table holds their keys in clear, and not hashes of these"
         );
         Self {
-            runner: Runner::new(pool, timeout, Whose::Djangos),
+            runner: Runner::new(pool, keep, timeout, Whose::Djangos),
             name,
             times,
             statements,

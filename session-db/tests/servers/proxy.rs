@@ -22,8 +22,6 @@ struct State {
 struct Now {
     /// How often a client began to speak after the server had spoken, or first.
     round_trips: u64,
-    /// How many of them only asked whether the server is there.
-    tests: u64,
     is_stalled: bool,
     /// How many answers are still to be lost.
     answers_to_lose: u64,
@@ -77,10 +75,6 @@ impl Proxy {
         self.state.lock().round_trips
     }
 
-    pub(crate) fn tests(&self) -> u64 {
-        self.state.lock().tests
-    }
-
     /// Holds back all that is sent from now on, until it is told otherwise.
     pub(crate) fn stall(&self, is_stalled: bool) {
         self.state.lock().is_stalled = is_stalled;
@@ -129,7 +123,6 @@ fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
             let mut said = said.lock().expect("nothing panics under this lock");
             let is_test = TESTS.contains(&piece);
             now.round_trips += u64::from(*said == Last::Answer);
-            now.tests += u64::from(is_test);
             *said = if is_test { Last::Test } else { Last::Question };
             true
         });
