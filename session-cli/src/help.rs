@@ -94,7 +94,7 @@ sessions stats [--top N] [--store STORE]
 ";
 
 pub(crate) const LIST: &str = "\
-Lists the live sessions of one owner, the newest first, at most a thousand: handle, begin, expiry, and the device's name.
+Lists the live sessions of one owner, the newest first: handle, begin, expiry, and the device's name.
 
 sessions list --owner ID [--store STORE]
 

@@ -1,4 +1,4 @@
-//! "My sessions": what the owner of a session can see and end.
+//! "My sessions": what the owner of a session can see and end, and an administrator for them.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -68,18 +68,14 @@ impl SessionBase {
         let (owner, held) = self.owner_and_held()?;
         let current = self.places_of(held.as_ref());
         let found = self.0.manager.own_sessions_of(&owner).await?;
-        let mut sessions: Vec<SessionInfo> = found
+        let sessions = found
             .into_iter()
             .map(|(key, record)| SessionInfo {
-                handle: SessionHandle::of(&key),
-                created_at: record.created_at.map(SystemTime::from),
-                expires_at: record.expires_at.into(),
-                label: record.label.map(|label| label.as_str().to_owned()),
                 is_current: current.contains(&key),
+                ..SessionInfo::of(&key, record)
             })
             .collect();
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
-        Ok(sessions)
+        Ok(newest_first(sessions))
     }
 
     /// Ends one of the owner's sessions, now. `false` if the owner has none with this handle. Ending the current one is
@@ -169,6 +165,24 @@ impl SessionBase {
     }
 }
 
+impl SessionInfo {
+    /// As somebody sees it who asks from elsewhere.
+    fn of(key: &StoreKey, record: Record) -> Self {
+        Self {
+            handle: SessionHandle::of(key),
+            created_at: record.created_at.map(SystemTime::from),
+            expires_at: record.expires_at.into(),
+            label: record.label.map(|label| label.as_str().to_owned()),
+            is_current: false,
+        }
+    }
+}
+
+fn newest_first(mut sessions: Vec<SessionInfo>) -> Vec<SessionInfo> {
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+    sessions
+}
+
 /// Whether the sessions have ended, although a copy of them may still be read for a while.
 fn is_over(ended: &Result<u64, SessionError>) -> bool {
     matches!(
@@ -178,6 +192,81 @@ fn is_over(ended: &Result<u64, SessionError>) -> bool {
 }
 
 impl SessionManager {
+    /// The live sessions of `owner`, newest first, for an administrator: all of them, however many. None is
+    /// [`is_current`](SessionInfo::is_current). What visitors see of their own is [`own_sessions`](SessionBase::own_sessions).
+    ///
+    /// ```
+    /// use session_core::{MemoryStore, Owner, SessionManager};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let manager = SessionManager::new(MemoryStore::new());
+    /// let session = manager.start();
+    /// session.log_in("ada")?;
+    /// session.save().await?;
+    ///
+    /// let ada = Owner::from("ada");
+    /// let sessions = manager.sessions_of(&ada).await?;
+    /// assert_eq!(sessions.len(), 1);
+    /// assert!(manager.end(&ada, &sessions[0].handle).await?);
+    /// assert!(manager.sessions_of(&ada).await?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::Unsupported`] when the store has no owner index; what the store answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes.
+    pub async fn sessions_of(&self, owner: &Owner) -> Result<Vec<SessionInfo>, SessionError> {
+        let mut sessions = Vec::new();
+        let mut page = self.first_page_of(owner).await?;
+        loop {
+            let after = page.last().map(|(key, _)| key.clone());
+            let is_last = page.len() < PAGE;
+            sessions.extend(
+                page.into_iter()
+                    .filter(|(_, record)| self.began_in_time(record))
+                    .map(|(key, record)| SessionInfo::of(&key, record)),
+            );
+            if is_last {
+                return Ok(newest_first(sessions));
+            }
+            // Each page has the time of a call. The pages are as many as they are.
+            page = self.page_of(owner, after, &mut Deadline::new(self)).await?;
+        }
+    }
+
+    /// Ends one session of `owner`, now, for an administrator. `false` if the owner has none with this handle.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sessions_of`](Self::sessions_of).
+    ///
+    /// # Cancel safety
+    ///
+    /// The session has ended or not. Ending again is harmless.
+    pub async fn end(&self, owner: &Owner, handle: &SessionHandle) -> Result<bool, SessionError> {
+        let mut page = self.first_page_of(owner).await?;
+        loop {
+            let found = page
+                .iter()
+                .find(|(key, _)| SessionHandle::of(key) == *handle);
+            if let Some((key, _)) = found {
+                let ended = self.end_of(owner, EndScope::One(key.clone())).await?;
+                return Ok(ended > 0);
+            }
+            let after = page.last().map(|(key, _)| key.clone());
+            if page.len() < PAGE {
+                return Ok(false);
+            }
+            page = self.page_of(owner, after, &mut Deadline::new(self)).await?;
+        }
+    }
+
     pub(crate) fn owner_index(&self) -> Result<&dyn OwnerIndex, SessionError> {
         self.store().owner_index().ok_or(SessionError::Unsupported {
             operation: "find sessions by their owner",
@@ -229,7 +318,7 @@ impl SessionManager {
             return Ok(());
         };
         for _ in 0..LIMIT_TRIES_MAX {
-            let mut found = self.sessions_of(owner, usize::MAX, deadline).await?;
+            let mut found = self.records_of(owner, usize::MAX, deadline).await?;
             found.sort_by(|(one, first), (other, second)| {
                 (second.created_at, other).cmp(&(first.created_at, one))
             });
@@ -259,35 +348,29 @@ impl SessionManager {
     ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
         let mut deadline = Deadline::new(self);
         let mut found = self
-            .sessions_of(owner, OWN_SESSIONS_MAX, &mut deadline)
+            .records_of(owner, OWN_SESSIONS_MAX, &mut deadline)
             .await?;
-        let not_before = self.policy().not_before().map(Timestamp::from);
-        found.retain(|(_, record)| !began_before(record.created_at, not_before));
+        found.retain(|(_, record)| self.began_in_time(record));
         Ok(found)
     }
 
+    /// Whether the policy has not ended it.
+    fn began_in_time(&self, record: &Record) -> bool {
+        let not_before = self.policy().not_before().map(Timestamp::from);
+        !began_before(record.created_at, not_before)
+    }
+
     /// The sessions of `owner`, or about `sessions_max` of them if there are more.
-    async fn sessions_of(
+    async fn records_of(
         &self,
         owner: &Owner,
         sessions_max: usize,
         deadline: &mut Deadline<'_>,
     ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
-        const PAGE: usize = 100;
-        let index = self.owner_index()?;
-        let now = self.now();
         let mut found: Vec<(StoreKey, Record)> = Vec::new();
         while found.len() < sessions_max {
-            let page = Page {
-                after: found.last().map(|(key, _)| key.clone()),
-                limit: PAGE,
-            };
-            let next = deadline
-                .call_again("list sessions", || {
-                    index.sessions_of(owner, page.clone(), now)
-                })
-                .await
-                .inspect_err(|error| events::store_failed("list sessions", error))?;
+            let after = found.last().map(|(key, _)| key.clone());
+            let next = self.page_of(owner, after, deadline).await?;
             let is_last = next.len() < PAGE;
             found.extend(next);
             if is_last {
@@ -296,4 +379,29 @@ impl SessionManager {
         }
         Ok(found)
     }
+
+    async fn first_page_of(&self, owner: &Owner) -> Result<Vec<(StoreKey, Record)>, SessionError> {
+        self.page_of(owner, None, &mut Deadline::new(self)).await
+    }
+
+    /// The next sessions of `owner` by their keys; fewer than [`PAGE`] are the last.
+    async fn page_of(
+        &self,
+        owner: &Owner,
+        after: Option<StoreKey>,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<Vec<(StoreKey, Record)>, SessionError> {
+        let index = self.owner_index()?;
+        let now = self.now();
+        let page = Page { after, limit: PAGE };
+        let found = deadline
+            .call_again("list sessions", || {
+                index.sessions_of(owner, page.clone(), now)
+            })
+            .await;
+        Ok(found.inspect_err(|error| events::store_failed("list sessions", error))?)
+    }
 }
+
+/// How many of an owner's sessions are asked for at once.
+const PAGE: usize = 100;

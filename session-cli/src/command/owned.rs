@@ -5,48 +5,37 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use session_core::store::{SessionStore, StoreError, Timestamp};
-use session_core::{Owner, SessionBase, SessionError, SessionHandle, SessionInfo, SessionManager};
+use session_core::{Owner, SessionError, SessionHandle, SessionInfo, SessionManager};
 
 use crate::backend::Opening;
 use crate::outcome::{Failure, Outcome, Report};
 use crate::place::Place;
 use crate::text::{harmless, moment, sessions};
 
-/// How many sessions an owner's list has at most.
-const LISTED_MAX: u64 = 1_000;
-
-/// The owner's view of their sessions.
+/// An owner's sessions, as an administrator sees them.
 struct View {
     owner: Owner,
     manager: SessionManager,
-    /// Logged in as the owner, and never stored.
-    session: SessionBase,
 }
 
 impl View {
-    async fn open(at: &Place, owner: String) -> Result<Self, Failure> {
+    async fn open(at: &Place, owner: &str) -> Result<Self, Failure> {
+        let owner = owner
+            .parse()
+            .map_err(|error: SessionError| Failure::Misused(error.to_string()))?;
         let store: Arc<dyn SessionStore> = at.open(Opening::Existing).await?.store();
         let manager = SessionManager::new(store);
-        let owner = Owner::from(owner);
-        let session = manager.start();
-        session
-            .log_in(&owner)
-            .map_err(|error| Failure::Misused(error.to_string()))?;
-        Ok(Self {
-            owner,
-            manager,
-            session,
-        })
+        Ok(Self { owner, manager })
     }
 
     /// The newest first.
     async fn sessions(&self) -> Result<Vec<SessionInfo>, Failure> {
-        Ok(self.session.own_sessions().await?)
+        Ok(self.manager.sessions_of(&self.owner).await?)
     }
 }
 
 pub(super) async fn list(at: &Place, owner: String) -> Result<Report, Failure> {
-    let view = View::open(at, owner).await?;
+    let view = View::open(at, &owner).await?;
     let found = view.sessions().await?;
     let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
     let owner = view.owner.as_str();
@@ -62,9 +51,6 @@ pub(super) async fn list(at: &Place, owner: String) -> Result<Report, Failure> {
             moment(session.expires_at)
         );
     }
-    if count >= LISTED_MAX {
-        text += "\n  … there may be more: no more than a thousand are listed";
-    }
     let listed: Vec<Value> = found.iter().map(as_json).collect();
     let json = json!({ "store": at.to_string(), "owner": owner, "sessions": listed });
     Ok(Report::done(text, json))
@@ -75,7 +61,7 @@ pub(super) async fn show(
     owner: String,
     handle: &SessionHandle,
 ) -> Result<Report, Failure> {
-    let view = View::open(at, owner).await?;
+    let view = View::open(at, &owner).await?;
     let found = view.sessions().await?;
     let found = found.into_iter().find(|session| session.handle == *handle);
     let session = found.ok_or_else(|| not_found(&view.owner, handle))?;
@@ -101,8 +87,8 @@ pub(super) async fn end(
     owner: String,
     handle: &SessionHandle,
 ) -> Result<Report, Failure> {
-    let view = View::open(at, owner).await?;
-    let ended = Ended::of(view.session.end(handle).await.map(u64::from))?;
+    let view = View::open(at, &owner).await?;
+    let ended = Ended::of(view.manager.end(&view.owner, handle).await.map(u64::from))?;
     if matches!(ended, Ended::Now(0)) {
         return Err(not_found(&view.owner, handle));
     }
@@ -110,7 +96,7 @@ pub(super) async fn end(
 }
 
 pub(super) async fn end_all(at: &Place, owner: String) -> Result<Report, Failure> {
-    let view = View::open(at, owner).await?;
+    let view = View::open(at, &owner).await?;
     let ended = Ended::of(view.manager.end_all(&view.owner).await)?;
     Ok(ended.report(at, &view.owner))
 }

@@ -1,6 +1,6 @@
 //! One owner's sessions: list, show, end.
 
-use crate::support::{Site, logged_in, sessions, started};
+use crate::support::{Site, key, lives, logged_in, now, sessions, started};
 
 #[tokio::test]
 async fn an_owners_sessions_are_listed_shown_and_ended_by_handle() {
@@ -69,6 +69,32 @@ async fn an_owners_sessions_are_listed_shown_and_ended_by_handle() {
             "somebody else's session was ended"
         );
     }
+}
+
+#[tokio::test]
+async fn an_owner_with_more_sessions_than_a_visitor_sees_is_listed_whole() {
+    const SESSIONS: u64 = 1_050;
+    let site = Site::migrated(Site::BOTH[0]);
+    let store = site.store().await;
+    for number in 0..SESSIONS {
+        let mut new = lives(1_000, "{}");
+        new.owner = Some("7".into());
+        store.create(&key(number), new, now()).await.unwrap();
+    }
+    let at =
+        |command: &'static str| vec![command, "--store", &site.named, "--json", "--owner", "7"];
+    let listed = sessions(&at("list")).with(0).json();
+    let listed = listed["sessions"].as_array().unwrap();
+    assert_eq!(listed.len(), 1_050, "some of them are not listed");
+    let handles = listed.iter().map(|one| one["handle"].as_str().unwrap());
+    for handle in handles.step_by(350) {
+        for (command, code) in [("show", 0), ("end", 0), ("end", 5)] {
+            let mut at = at(command);
+            at.push(handle);
+            sessions(&at).with(code);
+        }
+    }
+    assert_eq!(sessions(&at("end-all")).with(0).json()["ended"], 1_047);
 }
 
 #[test]

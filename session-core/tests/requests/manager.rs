@@ -2,6 +2,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::support::{Request, Site};
+use session_core::Clock as _;
 use session_core::conformance::Operation;
 use session_core::store::{SessionStore, StoreError};
 use session_core::{
@@ -736,6 +737,60 @@ async fn the_test_cookie_takes_two_requests() {
     assert!(
         !site.request(None).session().await.test_cookie_worked(),
         "a browser that refuses cookies"
+    );
+}
+
+#[tokio::test]
+async fn an_administrator_sees_and_ends_every_session_of_an_owner_however_many() {
+    const SESSIONS: usize = 1_250;
+    let site = Site::new();
+    let mut keys = Vec::new();
+    for number in 0..SESSIONS {
+        let session = site.visitor(|session| {
+            session.log_in("ada").unwrap();
+            session.set_label(number.to_string().as_str()).unwrap();
+        });
+        keys.push(session.await);
+    }
+    site.clock.advance(DAY);
+    let newest = site.visitor(|session| session.log_in("ada").unwrap()).await;
+    let bob = site.visitor(|session| session.log_in("bob").unwrap()).await;
+    let (ada, bobs) = (Owner::from("ada"), Owner::from("bob"));
+
+    let found = site.manager.sessions_of(&ada).await.unwrap();
+    assert_eq!(found.len(), SESSIONS + 1, "some of them are not listed");
+    assert!(found[0].label.is_none(), "the newest does not come first");
+    assert!(found.iter().all(|session| !session.is_current));
+    let labels: std::collections::BTreeSet<_> =
+        found.iter().filter_map(|one| one.label.clone()).collect();
+    assert_eq!(labels.len(), SESSIONS, "a session is listed twice");
+
+    for (number, key) in keys.iter().enumerate() {
+        let label = number.to_string();
+        let one = found.iter().find(|one| one.label.as_ref() == Some(&label));
+        let handle = &one.unwrap().handle;
+        if number % 125 == 0 {
+            assert!(
+                !site.manager.end(&bobs, handle).await.unwrap(),
+                "a handle ended a session of somebody else"
+            );
+            assert!(site.stored(key).await.is_some());
+            assert!(site.manager.end(&ada, handle).await.unwrap(), "{number}");
+            assert!(!site.manager.end(&ada, handle).await.unwrap());
+            assert!(site.stored(key).await.is_none(), "session {number} lives");
+        }
+    }
+    let left = site.manager.sessions_of(&ada).await.unwrap().len();
+    assert_eq!(left, SESSIONS + 1 - 10, "others were ended as well");
+    assert!(site.stored(&newest).await.is_some());
+    assert!(site.stored(&bob).await.is_some());
+
+    let after_a_leak = site.with(Policy::new().with_not_before(site.clock.now().into()));
+    let found = after_a_leak.manager.sessions_of(&ada).await.unwrap();
+    assert_eq!(
+        found.len(),
+        1,
+        "sessions that the policy has ended are listed"
     );
 }
 
