@@ -1,6 +1,9 @@
 //! What goes through the whole folder, beside everything that may happen meanwhile.
 
 #[cfg(test)]
+#[path = "../../session-cache/tests/support/numbers.rs"]
+mod numbers;
+#[cfg(test)]
 mod support;
 
 use std::io::Write as _;
@@ -283,4 +286,28 @@ async fn a_temporary_file_in_use_is_not_removed() {
     drop(held);
     store.clear_expired(NOW, &mut |_| {}).await.unwrap();
     assert!(!in_use.exists());
+}
+
+#[test]
+fn an_operator_can_count_the_removed_records_and_no_others() {
+    let numbers = numbers::Numbers::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    metrics::with_local_recorder(&numbers, || {
+        runtime.expect("a runtime").block_on(async {
+            let (store, _folder) = store();
+            for number in 0..30 {
+                let shard = format!("{:02x}", number * 8);
+                let new = new("expires");
+                store.create(&key(&shard, number), new, NOW).await.unwrap();
+            }
+            let cleared = store.clear_expired(NOW, &mut |_| {}).await.unwrap();
+            assert_eq!((cleared, numbers.of("session.purged")), (0, 0));
+            let after = Timestamp::from_secs(LATER.as_secs() + 1);
+            let cleared = store.clear_expired(after, &mut |_| {}).await.unwrap();
+            assert_eq!(cleared, 30, "what has expired stays");
+            assert_eq!(numbers.of("session.purged"), 30, "removed and not counted");
+        });
+    });
 }
