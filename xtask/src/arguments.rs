@@ -71,12 +71,12 @@ cargo xtask tidy
 
 const BENCH: &str = "\
 Measures what a session costs a request: ours and its peers', in memory and with each store. Programs with lock files of their
-own are built for it, below the target folder; PostgreSQL and Redis are started.
+own are built for it, below the target folder; PostgreSQL, MariaDB and Redis are started.
 
 cargo xtask bench [--quick] [--full] [--memory] [--json FILE] [--from FILE] [--against FILE] [--report]
 
   --quick           few batches, and instructions of ours alone: under two minutes, once everything is built
-  --full            also a million sessions in each store, and more than 10,000 files
+  --full            also a million sessions in each store, and 100,000 files instead of 10,000
   --memory          only sessions in memory, which need no servers
   --json FILE       write the results there (without it: bench-results/latest.json in the target folder)
   --from FILE       measure nothing, and take the results of an earlier run

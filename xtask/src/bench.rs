@@ -3,14 +3,17 @@
 mod browser;
 mod callgrind;
 mod compare;
+mod contention;
 mod correctness;
 mod document;
+mod growth;
 mod load;
 mod machine;
 mod plot;
 mod programs;
 mod results;
 mod served;
+mod spending;
 mod tables;
 
 use std::fs;

@@ -7,6 +7,9 @@ use axum::Router;
 use axum::routing::post;
 use tokio::sync::watch;
 
+/// Opens the gate. A server that answers here is ready.
+pub const OPEN_PATH: &str = "/gate/open";
+
 static IS_OPEN: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(true));
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
@@ -20,7 +23,7 @@ pub async fn pass() {
 /// What whoever tests says to the gate. No session is near.
 pub(crate) fn routes() -> Router {
     Router::new()
-        .route("/gate/open", post(async || turn(true)))
+        .route(OPEN_PATH, post(async || turn(true)))
         .route("/gate/close", post(async || turn(false)))
         .route(
             "/gate/waiting",

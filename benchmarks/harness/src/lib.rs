@@ -7,12 +7,15 @@ mod primitive;
 mod program;
 mod proxy;
 mod scenario;
+mod visitor;
 
 use std::error::Error;
 
 pub use axum_app::{AxumApp, hello, runtime};
+pub use gate::OPEN_PATH;
+pub use load::{BARE_PATH, CPU_PATH, IDLE_MAX, cpu};
 pub use primitive::Primitive;
-pub use program::{Candidate, Place, report, run};
+pub use program::{Candidate, Place, quartiles, report, run};
 pub use scenario::{
     CART, COUNT, EMAIL, Item, Library, NAME, Payload, SEEN, Scenario, TOKEN, cart, cookie_header,
     next_number,

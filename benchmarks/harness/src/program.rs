@@ -5,10 +5,10 @@
 //! - `instructions LIBRARY PAYLOAD SCENARIO`: nothing but requests in [`measured`], for callgrind to count;
 //! - `trips`: round trips on the wire for each request.
 //!
-//! `serve LIBRARY STORE PORT` answers on a port of 127.0.0.1 instead, until it is killed. `load STORE ROUNDS MILLISECONDS
+//! `serve LIBRARY STORE PORT` answers on a port of 127.0.0.1 instead, until it is killed. `load STORE ROUNDS TIMES
 //! LIBRARY=PORT...` asks such servers, and says what they bore.
 //!
-//! Redis and PostgreSQL are those of the variables `BENCH_REDIS` and `BENCH_POSTGRES`.
+//! Redis, PostgreSQL and MariaDB are those of the variables `BENCH_REDIS` and `BENCH_POSTGRES`.
 
 use std::env;
 use std::hint::black_box;
@@ -38,6 +38,7 @@ pub struct Candidate {
 pub struct Place {
     pub redis: Option<String>,
     pub postgres: Option<String>,
+    pub mariadb: Option<String>,
     /// An empty folder.
     pub folder: PathBuf,
 }
@@ -55,11 +56,11 @@ pub fn run(candidates: &[Candidate]) -> Result<()> {
         }
         ["trips"] => trips(candidates),
         ["serve", library, store, port] => serve(candidates, library, store, port.parse()?),
-        ["load", store, rounds, milliseconds, servers @ ..] => {
-            load::run(store, rounds.parse()?, milliseconds.parse()?, servers)
+        ["load", store, rounds, times, servers @ ..] => {
+            load::run(store, rounds.parse()?, times.parse()?, servers)
         }
         _ => Err("say time BATCHES, allocations, instructions LIBRARY PAYLOAD SCENARIO, trips, serve LIBRARY STORE PORT, \
-             or load STORE ROUNDS MILLISECONDS LIBRARY=PORT...".into()),
+             or load STORE ROUNDS TIMES LIBRARY=PORT...".into()),
     }
 }
 
@@ -72,6 +73,7 @@ impl Place {
         Ok(Self {
             redis: env::var("BENCH_REDIS").ok(),
             postgres: env::var("BENCH_POSTGRES").ok(),
+            mariadb: env::var("BENCH_MARIADB").ok(),
             folder,
         })
     }
@@ -152,7 +154,7 @@ fn time(candidates: &[Candidate], batches: usize) -> Result<()> {
 }
 
 /// The first, second and third quartile, rounded to one part in `parts`.
-pub(crate) fn quartiles(samples: &mut [f64], parts: f64) -> [f64; 3] {
+pub fn quartiles(samples: &mut [f64], parts: f64) -> [f64; 3] {
     samples.sort_unstable_by(f64::total_cmp);
     [1, 2, 3].map(|quarter| {
         let at = samples.len() * quarter / 4;

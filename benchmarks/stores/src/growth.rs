@@ -1,202 +1,249 @@
 //! What an operation costs when there are many sessions, how many bytes one takes, and how fast they are removed: our stores,
 //! without HTTP.
+//!
+//! Stores of all sizes are alive at once and take turns, so that whatever else the machine does meets all of them, and each
+//! number is compared with that of the smallest store in the same round.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::{Place, Result, runtime};
-use session_cache::RedisStore;
+use harness::{EMAIL, NAME, Place, Result, TOKEN, quartiles, runtime};
+use serde_json::json;
 use session_core::store::{
     Change, ExpiryChange, NewRecord, Payload, Saved, SessionStore, StoreKey,
 };
-use session_core::{Clock as _, KeyPolicy, MemoryStore, SessionKey, SystemClock};
-use session_db::DbStore;
-use session_db::sqlx::{PgPool, query, query_scalar};
-use session_file::FileStore;
+use session_core::{Clock as _, KeyPolicy, SessionKey, SystemClock};
 use tokio::task::JoinSet;
 
-use crate::{postgres, redis_url};
-
-/// The bytes of a session.
-const PAYLOAD: &[u8] = br#"{"name":"Ada Lovelace","email":"ada.lovelace@analytical-engine.example","token":"4f1b0c2d9e8a7766554433221100ffee"}"#;
-
-/// Sessions on which loads and saves are measured, out of all.
-const SAMPLES: usize = 500;
+use crate::backends::{Backend, Sync};
 
 /// Sessions that are made at the same time.
-const WRITERS: usize = 8;
+const WRITERS: usize = 16;
 
-const LIFE: Duration = Duration::from_secs(3600);
+/// What a process takes is known in pages: stores in memory are made as often as it takes to have so many sessions.
+const SESSIONS_WEIGHED_MIN: usize = 100_000;
 
-/// Prints one line of JSON about `store` with `count` sessions.
-pub(crate) fn run(store: &str, count: usize) -> Result<()> {
+const WARM_UP: usize = 3;
+
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// Prints one line of JSON for each of the sizes.
+pub(crate) fn run(store: &str, rounds: usize, sizes: &[usize]) -> Result<()> {
     let place = Place::find()?;
-    let runtime = runtime()?;
-    let line = runtime.block_on(async {
-        let made: Arc<dyn SessionStore> = match store {
-            "memory" => Arc::new(MemoryStore::new()),
-            "file" => Arc::new(FileStore::open(place.folder.join("sessions"))?),
-            "sqlite" => {
-                let url = format!("sqlite:{}", place.folder.join("ours.db").display());
-                Arc::new(migrated(&url).await?)
+    runtime()?.block_on(async {
+        let mut grown = Vec::new();
+        for (number, &count) in sizes.iter().enumerate() {
+            let backend = Backend {
+                name: store,
+                number,
+                place: &place,
+            };
+            grown.push(Grown::fill(&backend, count).await?);
+        }
+        for round in 0..WARM_UP + rounds {
+            let mut costs = Vec::new();
+            // Another one begins each round, so that none always follows the same.
+            for at in 0..grown.len() {
+                let at = (at + round) % grown.len();
+                costs.push((at, grown[at].turn().await?));
             }
-            "postgres" => Arc::new(migrated(&own_database(postgres(&place)?, count).await?).await?),
-            "redis" => {
-                forget_all(redis_url(&place)?).await?;
-                Arc::new(RedisStore::connect(redis_url(&place)?).await?)
+            let smallest = costs.iter().find(|(at, _)| *at == 0);
+            let smallest = smallest.map(|(_, cost)| *cost).ok_or("say a size")?;
+            if round >= WARM_UP {
+                for (at, cost) in costs {
+                    grown[at].take(cost, smallest);
+                }
             }
-            _ => return Err("there is no such store".into()),
+        }
+        for grown in &mut grown {
+            grown.report(store).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Nanoseconds of a load and of a save: the mean of a turn.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    load: f64,
+    save: f64,
+}
+
+/// A store that is full.
+struct Grown {
+    /// The first one is measured. The others were weighed with it, and keep the memory that they took from those that are
+    /// filled later.
+    stores: Vec<Arc<dyn SessionStore>>,
+    keys: Vec<StoreKey>,
+    /// Loads that begin a turn and do not count.
+    warm_up: usize,
+    /// Operations in a row before another store has its turn.
+    batch: usize,
+    dice: Dice,
+    bytes_each: f64,
+    loads: Vec<f64>,
+    saves: Vec<f64>,
+    /// As multiples of the smallest store's of the same round.
+    load_times: Vec<f64>,
+    save_times: Vec<f64>,
+}
+
+impl Grown {
+    async fn fill(backend: &Backend<'_>, count: usize) -> Result<Self> {
+        backend.clear().await?;
+        let keys = (0..count).map(|_| {
+            let key = SessionKey::generate().map_err(|error| error.to_string())?;
+            Ok(KeyPolicy::default().store_key(&key))
+        });
+        let keys: Result<Vec<StoreKey>> = keys.collect();
+        let keys = Arc::new(keys?);
+        let is_local = backend.name == "memory";
+        let copies = if is_local {
+            SESSIONS_WEIGHED_MIN.div_ceil(count)
+        } else {
+            1
         };
-        let before = bytes(store, &place).await?;
-        let keys = fill(&made, count).await?;
-        let taken = bytes(store, &place).await?.saturating_sub(before);
-        let (load, save) = measure(made.as_ref(), &keys).await?;
+        let mut stores = Vec::new();
+        for _ in 0..copies {
+            stores.push(backend.open(Sync::Hasty).await?);
+        }
+        backend.settle().await?;
+        let empty = backend.bytes().await?;
+        for store in &stores {
+            create_all(store, &keys).await?;
+        }
+        backend.settle().await?;
+        let taken = backend.bytes().await?.saturating_sub(empty);
+        if !is_local {
+            stores = vec![backend.open(Sync::Default).await?];
+        }
+        let (warm_up, batch) = if is_local { (3000, 400) } else { (8, 25) };
+        Ok(Self {
+            stores,
+            keys: Arc::into_inner(keys).ok_or("a writer still writes")?,
+            warm_up,
+            batch,
+            dice: Dice(count as u64),
+            bytes_each: taken as f64 / (count * copies) as f64,
+            loads: Vec::new(),
+            saves: Vec::new(),
+            load_times: Vec::new(),
+            save_times: Vec::new(),
+        })
+    }
+
+    /// Loads and saves sessions from everywhere, each of them once.
+    async fn turn(&mut self) -> Result<Cost> {
+        let now = SystemClock::default().now();
+        let store = Arc::clone(self.store()?);
+        // Brings back what the other stores' turns have driven out of caches.
+        for _ in 0..self.warm_up {
+            let at = self.dice.throw(0..self.keys.len());
+            store.load(&self.keys[at], now).await?;
+        }
+        for at in 0..self.batch {
+            let other = self.dice.throw(at..self.keys.len());
+            self.keys.swap(at, other);
+        }
+        let counted = &self.keys[..self.batch];
+        let started = Instant::now();
+        let mut records = Vec::with_capacity(self.batch);
+        for key in counted {
+            records.push(store.load(key, now).await?.ok_or("a session is lost")?);
+        }
+        let load = started.elapsed();
+        let changes = records.iter().map(|record| {
+            let keep = ExpiryChange::Keep;
+            (record.version.clone(), Change::of(record, payload(), keep))
+        });
+        let changes: Vec<_> = changes.collect();
+        let started = Instant::now();
+        for (key, (version, change)) in counted.iter().zip(changes) {
+            let saved = store.save(key, &version, change, now).await?;
+            if !matches!(saved, Saved::Stored(_)) {
+                return Err("a session was not saved".into());
+            }
+        }
+        let save = started.elapsed();
+        let each = |took: Duration| took.as_nanos() as f64 / self.batch as f64;
+        Ok(Cost {
+            load: each(load),
+            save: each(save),
+        })
+    }
+
+    fn store(&self) -> Result<&Arc<dyn SessionStore>> {
+        Ok(self.stores.first().ok_or("no store was made")?)
+    }
+
+    fn take(&mut self, cost: Cost, smallest: Cost) {
+        self.loads.push(cost.load);
+        self.saves.push(cost.save);
+        self.load_times.push(cost.load / smallest.load);
+        self.save_times.push(cost.save / smallest.save);
+    }
+
+    async fn report(&mut self, store: &str) -> Result<()> {
         let started = Instant::now();
         let later = SystemClock::default().now().saturating_add(2 * LIFE);
-        let purged = made.clear_expired(later, &mut |_| {}).await;
+        let purged = self.store()?.clear_expired(later, &mut |_| {}).await;
         let took = started.elapsed().as_secs_f64();
         // A server that removes what has expired leaves nothing to remove.
         let purged = purged.ok().filter(|&removed| removed > 0);
         let purged = purged.map(|removed| (removed as f64 / took).round());
-        Ok::<_, Box<dyn std::error::Error>>(serde_json::json!({
+        let [_, load, _] = quartiles(&mut self.loads, 1.0);
+        let [_, save, _] = quartiles(&mut self.saves, 1.0);
+        harness::report(&json!({
             "store": store,
-            "sessions": count,
+            "sessions": self.keys.len(),
             "load_nanoseconds": load,
             "save_nanoseconds": save,
-            "bytes_each": taken as f64 / count as f64,
+            "load_times_smallest": quartiles(&mut self.load_times, 1000.0),
+            "save_times_smallest": quartiles(&mut self.save_times, 1000.0),
+            "bytes_each": self.bytes_each,
             "purged_each_second": purged,
         }))
-    })?;
-    harness::report(&line)
-}
-
-async fn migrated(url: &str) -> Result<DbStore> {
-    let store = DbStore::connect(url).await?;
-    store.migrate().await?;
-    Ok(store)
-}
-
-/// A database that holds nothing else: the URL.
-async fn own_database(url: &str, count: usize) -> Result<String> {
-    let name = format!("growth_{count}");
-    let (server, _) = url.rsplit_once('/').ok_or("this is no URL")?;
-    let pool = PgPool::connect(url).await?;
-    for statement in [
-        format!("DROP DATABASE IF EXISTS {name}"),
-        format!("CREATE DATABASE {name}"),
-    ] {
-        query(session_db::sqlx::AssertSqlSafe(statement))
-            .execute(&pool)
-            .await?;
     }
-    Ok(format!("{server}/{name}"))
 }
 
-async fn forget_all(url: &str) -> Result<()> {
-    let client = redis::Client::open(url)?;
-    let mut connection = client.get_multiplexed_async_connection().await?;
-    Ok(redis::cmd("FLUSHDB").exec_async(&mut connection).await?)
+/// The three names of a small session.
+fn payload() -> Payload {
+    let names = [NAME, EMAIL, TOKEN].map(|(name, value)| format!(r#""{name}":"{value}""#));
+    Payload::from_bytes(format!("{{{}}}", names.join(",")))
 }
 
-async fn fill(store: &Arc<dyn SessionStore>, count: usize) -> Result<Vec<StoreKey>> {
+async fn create_all(store: &Arc<dyn SessionStore>, keys: &Arc<Vec<StoreKey>>) -> Result<()> {
     let now = SystemClock::default().now();
     let expires_at = now.saturating_add(LIFE);
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let store = Arc::clone(store);
+        let (store, keys) = (Arc::clone(store), Arc::clone(keys));
         writers.spawn(async move {
-            let mut keys = Vec::new();
-            for _ in (writer..count).step_by(WRITERS) {
-                let key = SessionKey::generate().map_err(|error| error.to_string())?;
-                let key = KeyPolicy::default().store_key(&key);
-                let new = NewRecord::new(Payload::from_bytes(PAYLOAD), expires_at);
-                let created = store.create(&key, new, now).await;
-                created.map_err(|error| error.to_string())?;
-                keys.push(key);
+            for key in keys.iter().skip(writer).step_by(WRITERS) {
+                let new = NewRecord::new(payload(), expires_at);
+                let created = store.create(key, new, now).await;
+                created.map_err(|error| format!("{error}: {:?}", error.source()))?;
             }
-            Ok::<_, String>(keys)
+            Ok::<_, String>(())
         });
     }
-    let mut keys = Vec::with_capacity(count);
     while let Some(written) = writers.join_next().await {
-        keys.extend(written??);
+        written??;
     }
-    Ok(keys)
+    Ok(())
 }
 
-/// The medians of a load and of a save, over keys from everywhere.
-async fn measure(store: &dyn SessionStore, keys: &[StoreKey]) -> Result<(f64, f64)> {
-    let now = SystemClock::default().now();
-    let (mut loads, mut saves) = (Vec::new(), Vec::new());
-    for key in keys.iter().step_by(keys.len().div_ceil(SAMPLES)) {
-        let started = Instant::now();
-        let record = store.load(key, now).await?.ok_or("a session is lost")?;
-        loads.push(started.elapsed().as_nanos() as f64);
-        let change = Change::of(
-            &record,
-            Payload::from_bytes(PAYLOAD.to_vec()),
-            ExpiryChange::Keep,
-        );
-        let started = Instant::now();
-        let saved = store.save(key, &record.version, change, now).await?;
-        saves.push(started.elapsed().as_nanos() as f64);
-        if !matches!(saved, Saved::Stored(_)) {
-            return Err("a session was not saved".into());
-        }
+/// Numbers that look random, and are the same in each run: SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, range: std::ops::Range<usize>) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        range.start + (mixed % range.len() as u64) as usize
     }
-    Ok((median(&mut loads), median(&mut saves)))
-}
-
-fn median(samples: &mut [f64]) -> f64 {
-    samples.sort_unstable_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or_default()
-}
-
-/// What all sessions take.
-async fn bytes(store: &str, place: &Place) -> Result<u64> {
-    match store {
-        "memory" => resident(),
-        "file" | "sqlite" => on_disk(&place.folder),
-        "postgres" => {
-            let pool = PgPool::connect(postgres(place)?).await?;
-            let sum = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database";
-            let size: i64 = query_scalar(sum).fetch_one(&pool).await?;
-            Ok(u64::try_from(size)?)
-        }
-        _ => {
-            let client = redis::Client::open(redis_url(place)?)?;
-            let mut connection = client.get_multiplexed_async_connection().await?;
-            let mut info = redis::cmd("INFO");
-            let text: String = info.arg("memory").query_async(&mut connection).await?;
-            let used = text
-                .lines()
-                .find_map(|line| line.strip_prefix("used_memory:"));
-            Ok(used.ok_or("Redis does not say")?.trim().parse()?)
-        }
-    }
-}
-
-/// This process's memory.
-fn resident() -> Result<u64> {
-    const PAGE: u64 = 4096;
-    let text = fs::read_to_string("/proc/self/statm")?;
-    let pages = text.split(' ').nth(1).ok_or("the kernel does not say")?;
-    Ok(pages.parse::<u64>()? * PAGE)
-}
-
-/// What the folder takes, in blocks.
-fn on_disk(folder: &Path) -> Result<u64> {
-    let mut sum = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        sum += 512 * metadata.blocks();
-        if metadata.is_dir() {
-            sum += on_disk(&entry.path())?;
-        }
-    }
-    Ok(sum)
 }

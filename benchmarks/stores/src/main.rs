@@ -1,18 +1,26 @@
 //! What a session costs a request whose session is kept outside this process: ours and its peers, each with its own stores,
 //! beside the least that a store's client does.
 //!
-//! It can be asked what all benchmark programs can, and `growth STORE COUNT`.
+//! It can be asked what all benchmark programs can, `growth STORE ROUNDS SIZE...`, and `contention STORE NODES`. MariaDB is that
+//! of the variable `BENCH_MARIADB`.
 
-#[path = "../../apps/actix.rs"]
-mod actix;
+#[path = "../../apps/actix_app.rs"]
+mod actix_app;
+#[path = "../../apps/actix_session.rs"]
+mod actix_session_app;
 #[path = "../../apps/axum_session.rs"]
 mod axum_session_app;
 #[path = "../../apps/ours.rs"]
 mod ours;
+#[path = "../../apps/ours_actix.rs"]
+mod ours_actix;
+mod backends;
+mod contention;
 mod growth;
 mod primitives;
 
 use actix_session::storage::RedisSessionStore;
+use actix_web::cookie::Key;
 use axum_session::{DatabasePool, SessionConfig, SessionStore};
 use axum_session_redispool::SessionRedisPool;
 use axum_session_sqlx::{SessionPgPool, SessionSqlitePool};
@@ -23,7 +31,7 @@ use session_db::DbStore;
 use session_db::sqlx::postgres::PgPoolOptions;
 use session_db::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use session_file::FileStore;
-use session_http::SessionManager;
+use session_http::{SessionLayer, SessionManager};
 use tokio::runtime::Runtime;
 
 const CANDIDATES: &[Candidate] = &[
@@ -109,14 +117,37 @@ const CANDIDATES: &[Candidate] = &[
     },
     Candidate {
         store: "redis",
+        library: "ours-actix",
+        make: |place| {
+            let runtime = runtime()?;
+            let store = runtime.block_on(RedisStore::connect(redis_url(place)?))?;
+            let layer = SessionLayer::new(store);
+            let routes = move || ours_actix::routes(layer.clone());
+            let holds_large = true;
+            Ok(actix_app::library(
+                "ours-actix",
+                routes,
+                holds_large,
+                runtime,
+            ))
+        },
+    },
+    Candidate {
+        store: "redis",
         library: "actix-session",
         make: |place| {
             let runtime = runtime()?;
             let store = runtime.block_on(RedisSessionStore::new(redis_url(place)?));
             let store = store.map_err(|error| error.to_string())?;
+            let key = Key::generate();
+            let routes = move || actix_session_app::routes(store.clone(), &key);
             let holds_large = true;
-            let library = actix::library("actix-session", store, holds_large, runtime)?;
-            Ok(Box::new(library))
+            Ok(actix_app::library(
+                "actix-session",
+                routes,
+                holds_large,
+                runtime,
+            ))
         },
     },
 ];
@@ -124,7 +155,14 @@ const CANDIDATES: &[Candidate] = &[
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.as_slice() {
-        [growth, store, count] if growth == "growth" => growth::run(store, count.parse()?),
+        [growth, store, rounds, sizes @ ..] if growth == "growth" => {
+            let sizes = sizes.iter().map(|size| size.parse());
+            let sizes: std::result::Result<Vec<usize>, _> = sizes.collect();
+            growth::run(store, rounds.parse()?, &sizes?)
+        }
+        [contention, store, nodes] if contention == "contention" => {
+            contention::run(store, nodes.parse()?)
+        }
         _ => harness::run(CANDIDATES),
     }
 }
@@ -156,6 +194,10 @@ where
 
 fn postgres(place: &Place) -> Result<&str> {
     Ok(place.postgres.as_deref().ok_or("there is no PostgreSQL")?)
+}
+
+fn mariadb(place: &Place) -> Result<&str> {
+    Ok(place.mariadb.as_deref().ok_or("there is no MariaDB")?)
 }
 
 fn redis_url(place: &Place) -> Result<&str> {

@@ -1,9 +1,12 @@
 //! Counts a program's instructions: how callgrind is called, and how what it writes is read.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
+
+use super::spending::{Place, whose};
 
 /// The function of the benchmark programs in which instructions count.
 const MEASURED: &str = "*program::measured*";
@@ -17,6 +20,8 @@ pub(super) struct Counted {
     pub(super) total: u64,
     /// Those among them that compute SHA-256.
     pub(super) digest: u64,
+    /// The others, by who spends them.
+    pub(super) spent: BTreeMap<&'static str, u64>,
 }
 
 /// What to say when it is missing.
@@ -45,11 +50,18 @@ pub(super) fn read(text: &str) -> Result<Counted> {
     let mut counted = Counted {
         total: 0,
         digest: 0,
+        spent: BTreeMap::new(),
     };
+    let (mut function, mut line_file, mut symbol) = ("", "", "");
     let mut is_digest = false;
     let mut is_of_a_call = false;
     for line in text.lines() {
-        if let Some(name) = line.strip_prefix("fn=") {
+        if let Some(file) = line.strip_prefix("fl=") {
+            (function, line_file) = (file, file);
+        } else if let Some(file) = line.strip_prefix("fi=").or(line.strip_prefix("fe=")) {
+            line_file = file;
+        } else if let Some(name) = line.strip_prefix("fn=") {
+            (symbol, line_file) = (name, function);
             is_digest = DIGEST.iter().any(|part| name.contains(part));
         } else if line.starts_with("calls=") {
             // The next line is what the called function cost, which is counted where it stands for itself.
@@ -59,7 +71,16 @@ pub(super) fn read(text: &str) -> Result<Counted> {
             let cost: u64 = cost.ok_or("callgrind wrote a line that is not understood")?;
             if !std::mem::take(&mut is_of_a_call) {
                 counted.total += cost;
-                counted.digest += if is_digest { cost } else { 0 };
+                if is_digest {
+                    counted.digest += cost;
+                } else {
+                    let place = Place {
+                        line: line_file,
+                        function,
+                        symbol,
+                    };
+                    *counted.spent.entry(whose(place)).or_default() += cost;
+                }
             }
         }
     }
@@ -81,23 +102,28 @@ version: 1
 positions: line
 events: Ir
 
-fl=app.rs
-fn=app::main
+fl=/s/session-core/src/load.rs
+fn=session_core::load
 12 100
 cfn=sha2::compress
 calls=3 7
 13 3000
-fe=inlined.rs
+fe=/s/session-http/src/lib.rs
 14 20
+
+fl=/s/session-core/src/slot.rs
+fn=session_core::slot
+7 30
 
 fl=sha.rs
 fn=sha2::compress
 7 3000
-totals: 3120
+totals: 3150
 ";
         let counted = Counted {
-            total: 3120,
+            total: 3150,
             digest: 3000,
+            spent: BTreeMap::from([("session-core", 130), ("session-http", 20)]),
         };
         assert_eq!(read(text).unwrap(), counted);
     }

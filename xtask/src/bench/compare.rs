@@ -3,7 +3,7 @@
 use crate::Result;
 
 use super::results::{BARE, Results, Row};
-use super::tables::{OURS, Table};
+use super::tables::{OURS, OURS_ACTIX, Table};
 
 /// How much dearer is too much, as a ratio.
 const RATIO_MAX: f64 = 1.05;
@@ -27,7 +27,7 @@ pub(super) fn compare(before: &Results, now: &Results) -> Result<Comparison> {
     let mut lines = Vec::new();
     for row in &before.rows {
         let key = &row.key;
-        if key.library != OURS || key.scenario == BARE {
+        if ![OURS, OURS_ACTIX].contains(&&*key.library) || key.scenario == BARE {
             continue;
         }
         let Some(then) = before.above_bare(row, instructions) else {
@@ -35,11 +35,14 @@ pub(super) fn compare(before: &Results, now: &Results) -> Result<Comparison> {
         };
         let found = now.find(&key.store, &key.library, &key.payload, &key.scenario);
         let Some(today) = found.and_then(|row| now.above_bare(row, instructions)) else {
-            let what = format!("{}, {}, {}", key.store, key.payload, key.scenario);
+            let what = format!(
+                "{}, {}, {}, {}",
+                key.library, key.store, key.payload, key.scenario
+            );
             return Err(format!("instructions were counted for {what} before, and not now").into());
         };
         lines.push(Line {
-            name: format!("{}, {}", key.payload, key.scenario),
+            name: format!("{}, {}, {}", key.library, key.payload, key.scenario),
             before: then,
             now: today,
         });
@@ -125,6 +128,20 @@ mod tests {
             !comparison.is_good(),
             "a larger handler hid what became dearer"
         );
+    }
+
+    #[test]
+    fn ours_in_actix_is_held_against_ours_in_actix() {
+        let with = |read| {
+            let mut results = results(1000.0);
+            results.rows.push(row(OURS_ACTIX, BARE, 500.0));
+            results.rows.push(row(OURS_ACTIX, "s2", 500.0 + read));
+            results
+        };
+        assert!(compare(&with(100.0), &with(105.0)).unwrap().is_good());
+        assert!(!compare(&with(100.0), &with(106.0)).unwrap().is_good());
+        // A run of before had no such column.
+        assert!(compare(&results(1000.0), &with(106.0)).unwrap().is_good());
     }
 
     #[test]

@@ -42,23 +42,38 @@ libraries take turns, batch by batch, so that whatever else the machine does mee
   On PostgreSQL the last trip of each operation of ours, and of tower-sessions' and axum_session's, is the pool of sqlx: a
   lone `Sync` when a connection is given back, after the answer.
 - The session has three names in 125 bytes, or beside them a cart of 505 items, 64 KiB. Its cookie stands between two others.
-- actix-session publishes no store in memory. Where the others keep sessions there, it is measured with its encrypted cookies,
-  above actix-web's bare handler; a cookie does not hold 64 KiB.
+- **ours-actix** is ours as middleware of actix-web, beside actix-session. Both stand around a scope, and above actix-web's bare
+  handler in a scope. actix-session publishes no store in memory: where the others keep sessions there, it is measured with its
+  encrypted cookies, which do not hold 64 KiB.
+- **What the floor is**: each instruction is counted for the crate that its line of source comes from. Code of the standard
+  library counts for the crate whose function it became a part of, or whose types it is about; what is left is \"other\". So is
+  a handler's part that is more than the bare handler's. What axum and tower, the types of `http`, the allocator and the
+  copying of bytes need above the bare handler is what any layer of that shape asks of them.
 - The stores that tower-sessions publishes fit its version 0.14, so it is measured with that one there.
 - axum_session keeps sessions in the process for some time in front of its stores, and so does not see what other processes do.
 - **Correctness**: a gate in the handlers holds requests between their read and their write, so that the outcome depends on no
   chance. 50 requests at once write a name each, or add one to a counter; one request reads the session, and writes after
   another has logged the user out, or in. With two nodes, half of the requests go to each, and what happens meanwhile
-  happens on the other. Bold is what was lost without a word, or came back. actix-session is not among these servers.
+  happens on the other. Bold is what was lost without a word, or came back. The servers on actix-web are not among these.
+- **Clients on one session**: 64 clients read one session before the first of them writes; then each adds one to its counter and
+  saves, ten times in a row. With two nodes, half of the clients have another manager with connections of its own. \"Tried
+  again\" are the saves that met a newer version; a wait is that of one save with all its attempts. `cached` is Redis in front
+  of PostgreSQL.
 - **Load over HTTP**: each library's application is a server with one worker thread; a generator in a process of its own
   keeps 32 connections open, each a visitor with a session of their own who asks again as soon as the answer is there. The
-  servers and scenarios take turns of 0.4 seconds, in 15 rounds; numbers are the rounds' medians. **Server CPU** is what the
-  kernel says that the server's threads ran, system calls and all, and what is compared: requests each second also depend on
-  how the generator gets on, and a latency is mostly the wait for the 31 others. Bare is the same handler outside of the layer,
-  in the same server and round. actix-session is not among these servers.
-- **Growth** is measured at the stores themselves, 500 sessions out of all, one after the other. Bytes are those of the process,
-  of the blocks on disk, or what the server says; `--full` adds a million sessions.
-- PostgreSQL runs without `fsync`, and Redis writes nothing to disk. Files and SQLite sync as they do by default: ours with each
+  servers take turns, in 15 rounds. A turn is 24 slices of 3,200 requests: each slice of a scenario follows one of the bare
+  handler outside of the layer, in the same server, and the multiple is that of the four slices of a scenario to the four
+  beside them. Numbers are the rounds' medians. **Server CPU** is what the kernel says that the server's threads ran, system
+  calls and all, and what is compared: requests each second also depend on how the generator gets on, and a latency is mostly
+  the wait for the 31 others. An answer that is not the right one ends the measurement. The servers on actix-web are compared
+  with the bare handler of actix-web.
+- **Growth** is measured at the stores themselves. Stores of all sizes are alive at once and take turns of 25 loads and 25 saves
+  of sessions from everywhere (in memory 400), after some loads that warm caches and do not count. A multiple is that of a turn
+  to the smallest store's turn of the same round. Bytes are those of the process, of the blocks on disk, or what the server
+  says, less what an empty store takes; `--full` adds a million sessions, and for files, which take a block of the disk each
+  and are slow to make and to remove, 100,000. In memory a load is a few dozen nanoseconds of computing: what grows with the
+  number of sessions is the wait for memory that no cache of the processor holds.
+- PostgreSQL runs without `fsync`, MariaDB syncs now and then and may keep a gibibyte in memory, and Redis writes nothing to disk. Files and SQLite sync as they do by default: ours with each
   write, so that the disk is most of what a write costs.
 ";
 

@@ -30,7 +30,7 @@ pub(super) struct Load {
     pub(super) requests_each_second: f64,
     /// Of the server's processor, for each request.
     pub(super) cpu_nanoseconds: f64,
-    /// Quartiles of the same as a multiple of the bare handler's, in the same server and round.
+    /// Quartiles of the same as a multiple of the bare handler's, in the slices beside, in the same server.
     pub(super) cpu_times_bare: [f64; 3],
     /// Half of the answers came as soon as that, 99 of 100, and 999 of 1000.
     pub(super) p50_nanoseconds: f64,

@@ -15,28 +15,52 @@ use crate::service::{self, Fleet, Permission};
 use crate::workspace::{Workspace, list, text};
 
 use super::callgrind;
+use super::contention::Contention;
 use super::correctness::Subject;
+use super::growth::Growth;
 use super::load::{Load, MEMORY, REDIS};
 use super::machine::Machine;
-use super::results::{BARE, Growth, Results};
+use super::results::{BARE, Results};
 use super::served::Served;
-use super::tables::{OURS, SCENARIOS};
+use super::tables::{ACTIX, OURS, OURS_ACTIX, SCENARIOS};
 
 const IN_PROCESS: &str = "in-process";
-/// These need servers: their names, and the libraries in them that answer by HTTP.
-const STORES: [(&str, &[&str]); 2] = [
-    ("stores", &[OURS, "axum_session"]),
-    ("stores-tower-sessions", &["tower-sessions"]),
+/// These need servers: their names, the libraries in them that are put under load, and those that are tested with races.
+const STORES: [(&str, &[&str], &[&str]); 2] = [
+    (
+        STORES_OF_OURS,
+        &[OURS, "axum_session", OURS_ACTIX, ACTIX],
+        &[OURS, "axum_session"],
+    ),
+    (
+        "stores-tower-sessions",
+        &["tower-sessions"],
+        &["tower-sessions"],
+    ),
 ];
+const STORES_OF_OURS: &str = "stores";
 
 /// The variables by which these get the URLs of servers, and those servers' names.
-const SERVERS: [(&str, &str); 2] = [("BENCH_POSTGRES", "postgres"), ("BENCH_REDIS", "redis")];
+const SERVERS: [(&str, &str); 3] = [
+    ("BENCH_MARIADB", "mariadb"),
+    ("BENCH_POSTGRES", "postgres"),
+    ("BENCH_REDIS", "redis"),
+];
 
 /// The libraries of the program in this process.
-const LIBRARIES: [&str; 4] = [OURS, "tower-sessions", "axum_session", "actix-session"];
+const LIBRARIES: [&str; 5] = [OURS, "tower-sessions", "axum_session", OURS_ACTIX, ACTIX];
 
-/// Those of them that answer by HTTP and keep sessions in memory.
-const SERVED: [&str; 3] = [OURS, "tower-sessions", "axum_session"];
+/// Those of them that are put under load, with the stores that stand for memory.
+const SERVED: [(&str, &str); 5] = [
+    (OURS, MEMORY),
+    ("tower-sessions", MEMORY),
+    ("axum_session", MEMORY),
+    (OURS_ACTIX, MEMORY),
+    (ACTIX, "cookie"),
+];
+
+/// Those of them that are tested with races.
+const JUDGED: [&str; 3] = [OURS, "tower-sessions", "axum_session"];
 
 /// Packages whose versions a reader wants to know.
 const NAMED: [&str; 14] = [
@@ -61,16 +85,28 @@ const BATCHES_QUICK: usize = 5;
 const BATCHES: usize = 60;
 const STORE_BATCHES: usize = 20;
 
-/// Rounds in which each server has its turns, and how long a turn is, in milliseconds.
-const LOAD_QUICK: (usize, u64) = (3, 100);
-const LOAD: (usize, u64) = (15, 400);
+/// Rounds in which each server has its turns, and how often each visitor asks in a slice of one.
+const LOAD_QUICK: (usize, usize) = (3, 25);
+const LOAD: (usize, usize) = (15, 100);
 
-/// Where growth is measured, and at how many sessions.
-const GROWING: [&str; 5] = ["memory", "file", "sqlite", "postgres", "redis"];
+/// Where growth is measured, in how many rounds, and at how many sessions.
+const GROWING: [&str; 6] = ["memory", "file", "sqlite", "postgres", "mariadb", "redis"];
+const GROWTH_ROUNDS: usize = 60;
 const SIZES: [u64; 3] = [1000, 10_000, 100_000];
 const SIZE_FULL: u64 = 1_000_000;
-/// Each file is synced when it is made and when it is removed, which takes minutes for more.
-const FILES_MAX: u64 = 10_000;
+/// A file takes a block of the disk and milliseconds to remove: the fewer and the more, without and with `--full`.
+const FILES_MAX: [u64; 2] = [10_000, 100_000];
+
+/// Where many clients meet on one session, and how many nodes can share it.
+const CONTENDED: [(&str, &[u64]); 7] = [
+    ("memory", &[1]),
+    ("file", &[1, 2]),
+    ("sqlite", &[1, 2]),
+    ("postgres", &[1, 2]),
+    ("mariadb", &[1, 2]),
+    ("redis", &[1, 2]),
+    ("cached", &[1, 2]),
+];
 
 /// How long one call of a program may take.
 const TIME_MAX: Duration = Duration::from_secs(1800);
@@ -106,6 +142,7 @@ pub(super) fn measure(
             ..Results::default()
         },
     };
+    programs.test_harness()?;
     programs.in_memory(options)?;
     keep(&programs.results)?;
     if !options.memory {
@@ -131,8 +168,9 @@ impl Programs<'_> {
             BATCHES
         };
         self.run(&program, &["time", &batches.to_string()])?;
-        self.load(&SERVED.map(|library| (&*program, library)), MEMORY, options)?;
-        for library in SERVED {
+        let servers = SERVED.map(|(library, store)| (&*program, library, store));
+        self.load(&servers, MEMORY, options)?;
+        for library in JUDGED {
             self.judge(&program, library, "memory", 1, options)?;
         }
         Ok(())
@@ -148,15 +186,15 @@ impl Programs<'_> {
             self.variables.push((variable, fleet.start(service)?.url));
         }
         let mut built = Vec::new();
-        for (name, libraries) in STORES {
-            built.push((self.build(name, &[])?, libraries));
+        for (name, served, judged) in STORES {
+            built.push((name, self.build(name, &[])?, served, judged));
         }
         let served = built.iter();
-        let served = served.flat_map(|(program, libraries)| {
-            libraries.iter().map(|&library| (&**program, library))
+        let served = served.flat_map(|(_, program, served, _)| {
+            served.iter().map(|&library| (&**program, library, REDIS))
         });
         self.load(&served.collect::<Vec<_>>(), REDIS, options)?;
-        for (program, libraries) in &built {
+        for (name, program, _, judged) in &built {
             let batches = if options.quick {
                 BATCHES_QUICK
             } else {
@@ -164,11 +202,12 @@ impl Programs<'_> {
             };
             self.run(program, &["trips"])?;
             self.run(program, &["time", &batches.to_string()])?;
-            if libraries.contains(&OURS) {
+            if *name == STORES_OF_OURS {
+                self.contend(program, options)?;
                 self.grow(program, options)?;
             }
             for store in ["postgres", "redis"] {
-                for library in *libraries {
+                for library in *judged {
                     for nodes in [1, 2] {
                         self.judge(program, library, store, nodes, options)?;
                     }
@@ -176,6 +215,21 @@ impl Programs<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever measures with it must be able to believe it.
+    fn test_harness(&self) -> Result<()> {
+        say(format_args!("--- testing benchmarks/harness"));
+        let mut cargo = self.workspace.cargo(["test", "--locked", "--quiet"]);
+        cargo
+            .current_dir(self.workspace.root.join("benchmarks/harness"))
+            .arg("--target-dir")
+            .arg(self.workspace.target.join("benchmarks"));
+        if cargo.status()?.success() {
+            Ok(())
+        } else {
+            Err("benchmarks/harness fails its tests, so nothing is measured with it".into())
+        }
     }
 
     fn allocations(&mut self, name: &str) -> Result<()> {
@@ -188,36 +242,57 @@ impl Programs<'_> {
         if options.quick {
             return Ok(());
         }
-        let sizes = SIZES.iter().chain(options.full.then_some(&SIZE_FULL));
-        for size in sizes {
-            for store in GROWING {
-                if store == "file" && *size > FILES_MAX && !options.full {
-                    continue;
-                }
+        for store in GROWING {
+            let sizes = SIZES.iter().chain(options.full.then_some(&SIZE_FULL));
+            let [few, more] = FILES_MAX;
+            let size_max = match (store, options.full) {
+                ("file", false) => few,
+                ("file", true) => more,
+                _ => SIZE_FULL,
+            };
+            let mut command = Command::new(program);
+            command.args(["growth", store, &GROWTH_ROUNDS.to_string()]);
+            let sizes = sizes.filter(|&&size| size <= size_max);
+            command.args(sizes.map(u64::to_string));
+            let lines = self.lines(&command)?;
+            self.results.growth.extend(lines.iter().map(Growth::read));
+        }
+        Ok(())
+    }
+
+    /// Takes what becomes of many clients on one session into the results.
+    fn contend(&mut self, program: &Path, options: &Bench) -> Result<()> {
+        if options.quick {
+            return Ok(());
+        }
+        for (store, nodes) in CONTENDED {
+            for nodes in nodes {
                 let mut command = Command::new(program);
-                command.args(["growth", store, &size.to_string()]);
+                command.args(["contention", store, &nodes.to_string()]);
                 let lines = self.lines(&command)?;
-                self.results.growth.extend(lines.iter().map(Growth::read));
+                let lines = lines.iter().map(Contention::read);
+                self.results.contention.extend(lines);
             }
         }
         Ok(())
     }
 
-    /// Takes what a request costs each of the servers into the results: a program and a library in it.
-    fn load(&mut self, servers: &[(&Path, &str)], store: &str, options: &Bench) -> Result<()> {
-        let (rounds, milliseconds) = if options.quick { LOAD_QUICK } else { LOAD };
-        let Some((generator, _)) = servers.first() else {
+    /// Takes what a request costs each of the servers into the results, which call the store `store`: a program, a library in
+    /// it, and what it calls the store.
+    fn load(
+        &mut self,
+        servers: &[(&Path, &str, &str)],
+        store: &str,
+        options: &Bench,
+    ) -> Result<()> {
+        let (rounds, times) = if options.quick { LOAD_QUICK } else { LOAD };
+        let Some((generator, ..)) = servers.first() else {
             return Ok(());
         };
         let mut command = Command::new(generator);
-        command.args([
-            "load",
-            store,
-            &rounds.to_string(),
-            &milliseconds.to_string(),
-        ]);
+        command.args(["load", store, &rounds.to_string(), &times.to_string()]);
         let mut started = Vec::new();
-        for (program, library) in servers {
+        for (program, library, store) in servers {
             let (node, running) = self.served(program, library, store).start()?;
             command.arg(format!("{library}={}", node.port));
             started.push(running);
@@ -256,7 +331,11 @@ impl Programs<'_> {
     }
 
     fn instructions(&mut self, program: &Path, options: &Bench) -> Result<()> {
-        let libraries: &[&str] = if options.quick { &[OURS] } else { &LIBRARIES };
+        let libraries: &[&str] = if options.quick {
+            &[OURS, OURS_ACTIX]
+        } else {
+            &LIBRARIES
+        };
         for library in libraries {
             for payload in ["small", "large"] {
                 let scenarios = std::iter::once(BARE).chain(SCENARIOS.map(|(name, _)| name));
@@ -292,6 +371,9 @@ impl Programs<'_> {
             let other = each(counted.total - counted.digest);
             line.insert("instructions".to_owned(), other);
             line.insert("digest_instructions".to_owned(), each(counted.digest));
+            let spent = counted.spent.iter();
+            let spent = spent.map(|(&spender, &count)| (spender.to_owned(), each(count)));
+            line.insert("spent".to_owned(), Value::Object(spent.collect()));
         }
         self.results.add(&line);
         Ok(())

@@ -1,10 +1,14 @@
 //! What was measured, and how it is kept: the JSON that a later run is held against.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::Result;
 use crate::workspace::{list, text};
 
+use super::contention::Contention;
+use super::growth::Growth;
 use super::load::Load;
 use super::machine::Machine;
 
@@ -18,22 +22,8 @@ pub(super) struct Results {
     pub(super) rows: Vec<Row>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) growth: Vec<Growth>,
+    pub(super) contention: Vec<Contention>,
     pub(super) load: Vec<Load>,
-}
-
-/// What our store's operations cost when it holds so many sessions of 125 bytes.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Growth {
-    pub(super) store: String,
-    pub(super) sessions: u64,
-    /// The median.
-    pub(super) load_nanoseconds: f64,
-    /// The median.
-    pub(super) save_nanoseconds: f64,
-    /// In memory or on disk, whichever the store uses.
-    pub(super) bytes_each: f64,
-    /// `None` where the store's server removes by itself what has expired.
-    pub(super) purged_each_second: Option<f64>,
 }
 
 /// What became of sessions under load.
@@ -56,6 +46,8 @@ pub(super) struct Row {
     pub(super) instructions: Option<f64>,
     /// Those of SHA-256.
     pub(super) digest_instructions: Option<f64>,
+    /// The instructions, by who spends them.
+    pub(super) spent: BTreeMap<String, f64>,
     pub(super) allocations: Option<f64>,
     pub(super) allocated_bytes: Option<f64>,
     /// The median batch.
@@ -85,6 +77,8 @@ impl Results {
             rows: Vec::new(),
             verdicts: list(json, "correctness").map(Verdict::read).collect(),
             growth: list(json, "growth").map(Growth::read).collect(),
+            // Absent from what was written before clients met on one session.
+            contention: list(json, "contention").map(Contention::read).collect(),
             // Absent from what was written before servers were put under load.
             load: list(json, "load").map(Load::read).collect(),
         };
@@ -98,6 +92,8 @@ impl Results {
         let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
         let verdicts: Vec<Value> = self.verdicts.iter().map(Verdict::to_json).collect();
         let growth: Vec<Value> = self.growth.iter().map(Growth::to_json).collect();
+        let contention = self.contention.iter().map(Contention::to_json);
+        let contention: Vec<Value> = contention.collect();
         let load: Vec<Value> = self.load.iter().map(Load::to_json).collect();
         json!({
             "schema": SCHEMA,
@@ -105,6 +101,7 @@ impl Results {
             "requests": rows,
             "correctness": verdicts,
             "growth": growth,
+            "contention": contention,
             "load": load,
         })
     }
@@ -210,51 +207,25 @@ impl Verdict {
     }
 }
 
-impl Growth {
-    pub(super) fn read(json: &Value) -> Self {
-        let number = |name: &str| json[name].as_f64().unwrap_or_default();
-        Self {
-            store: text(json, "store").to_owned(),
-            sessions: json["sessions"].as_u64().unwrap_or_default(),
-            load_nanoseconds: number("load_nanoseconds"),
-            save_nanoseconds: number("save_nanoseconds"),
-            bytes_each: number("bytes_each"),
-            purged_each_second: json["purged_each_second"].as_f64(),
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let Self {
-            store,
-            sessions,
-            load_nanoseconds,
-            save_nanoseconds,
-            bytes_each,
-            purged_each_second,
-        } = self;
-        json!({
-            "store": store,
-            "sessions": sessions,
-            "load_nanoseconds": load_nanoseconds,
-            "save_nanoseconds": save_nanoseconds,
-            "bytes_each": bytes_each,
-            "purged_each_second": purged_each_second,
-        })
-    }
-}
-
 impl Row {
     fn take(&mut self, json: &Value) {
         let Self {
             key: _,
             instructions,
             digest_instructions,
+            spent,
             allocations,
             allocated_bytes,
             nanoseconds,
             above,
             round_trips,
         } = self;
+        if let Some(numbers) = json["spent"].as_object() {
+            let numbers = numbers.iter();
+            *spent = numbers
+                .filter_map(|(spender, number)| Some((spender.clone(), number.as_f64()?)))
+                .collect();
+        }
         for (name, value) in [
             ("instructions", instructions),
             ("digest_instructions", digest_instructions),
@@ -278,6 +249,7 @@ impl Row {
             key,
             instructions,
             digest_instructions,
+            spent,
             allocations,
             allocated_bytes,
             nanoseconds,
@@ -304,6 +276,9 @@ impl Row {
             if let Some(number) = number {
                 json.insert(name.to_owned(), json!(number));
             }
+        }
+        if !spent.is_empty() {
+            json.insert("spent".to_owned(), json!(spent));
         }
         if let Some(above) = above {
             json.insert("above".to_owned(), json!(above));
@@ -361,6 +336,10 @@ mod tests {
                     ..Growth::default()
                 },
             ],
+            contention: vec![Contention {
+                kept: 640,
+                ..Contention::default()
+            }],
             load: vec![Load {
                 cpu_times_bare: [1.0, 1.25, 1.5],
                 ..Load::default()
@@ -370,6 +349,7 @@ mod tests {
             above: Some([1.0, 2.5, 4.0]),
             round_trips: Some(2.0),
             allocations: Some(7.25),
+            spent: BTreeMap::from([("tokio".to_owned(), 20.5)]),
             ..sample::row("ours", "s3", 900.0)
         });
         let read = Results::from_json(&results.to_json()).unwrap();

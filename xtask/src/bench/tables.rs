@@ -1,10 +1,18 @@
 //! The numbers as tables: which there are, and what stands in them.
 
 use super::load::{self, MEMORY, REDIS};
-use super::results::{BARE, Growth, Results, Row, Verdict};
+use super::results::{BARE, Results, Row, Verdict};
+use super::spending::SPENDERS;
+use super::{contention, growth};
 
 /// Our library's name in the results.
 pub(super) const OURS: &str = "ours";
+
+/// Our library's name where it is middleware of actix-web.
+pub(super) const OURS_ACTIX: &str = "ours-actix";
+
+/// The library that can be compared with that one.
+pub(super) const ACTIX: &str = "actix-session";
 
 /// The name under which a store's results have what its bare client does.
 pub(super) const PRIMITIVE: &str = "primitive";
@@ -91,6 +99,7 @@ pub(super) fn all(results: &Results) -> Vec<Table> {
         ));
         tables.push(times(results, payload, size));
     }
+    tables.push(spending(results));
     tables.push(trips(results));
     for (payload, size) in [("small", "125 bytes"), ("large", "64 KiB")] {
         tables.push(store_times(results, payload, size));
@@ -98,7 +107,8 @@ pub(super) fn all(results: &Results) -> Vec<Table> {
     tables.push(load::table(results, MEMORY));
     tables.push(load::table(results, REDIS));
     tables.push(verdicts(results));
-    tables.push(growth(results));
+    tables.push(contention::table(results));
+    tables.push(growth::table(results));
     tables.retain(|table| !table.rows.is_empty());
     tables
 }
@@ -115,6 +125,10 @@ fn counted(
     let mut head = vec!["request"];
     head.extend(&libraries);
     head.extend(["ours, at most", "ours / best axum peer"]);
+    let has_actix = libraries.contains(&OURS_ACTIX);
+    if has_actix {
+        head.push("ours-actix / actix-session");
+    }
     let mut table = Table::new(title, &head);
     for (scenario, name) in SCENARIOS {
         let above: Vec<Option<f64>> = libraries
@@ -135,7 +149,11 @@ fn counted(
         row.push(shown(goal.map(|&(of, instructions, allocations, time)| {
             target(of, instructions, allocations, time)
         })));
-        row.push(ratio_to_best_axum_peer(&libraries, &above));
+        let axum = |library: &str| ![OURS, OURS_ACTIX, ACTIX].contains(&library);
+        row.push(ratio(&libraries, &above, OURS, &axum));
+        if has_actix {
+            row.push(ratio(&libraries, &above, OURS_ACTIX, &|name| name == ACTIX));
+        }
         table.push(row);
     }
     table
@@ -176,6 +194,41 @@ fn times(results: &Results, payload: &str, size: &str) -> Table {
             table.push(row);
         }
     }
+    table
+}
+
+/// Who spends what ours needs above the bare handler, in memory: one row for each spender, one column for each scenario.
+fn spending(results: &Results) -> Table {
+    let mut head = vec!["who spends it".to_owned()];
+    head.extend(SCENARIOS.map(|(scenario, name)| label(scenario, name)));
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let mut table = Table::new(
+        "What the floor is: whose our instructions above the bare handler are, memory, 125 bytes",
+        &head,
+    );
+    let row = |scenario| results.find("memory", OURS, "small", scenario);
+    let Some(bare) = row(BARE).filter(|bare| !bare.spent.is_empty()) else {
+        return table;
+    };
+    let above = |scenario, spender: &str| {
+        let of = |row: &Row| row.spent.get(spender).copied().unwrap_or_default();
+        Some(of(row(scenario)?) - of(bare))
+    };
+    let mut sums = [0.0; SCENARIOS.len()];
+    for spender in SPENDERS {
+        let numbers = SCENARIOS.map(|(scenario, _)| above(scenario, spender));
+        for (sum, number) in sums.iter_mut().zip(numbers) {
+            *sum += number.unwrap_or_default();
+        }
+        if numbers.iter().flatten().any(|number| number.abs() >= 1.0) {
+            let mut row = vec![spender.to_owned()];
+            row.extend(numbers.map(|number| shown(number.map(f64::round))));
+            table.push(row);
+        }
+    }
+    let mut row = vec!["all".to_owned()];
+    row.extend(sums.map(|sum| shown(Some(sum.round()))));
+    table.push(row);
     table
 }
 
@@ -287,43 +340,6 @@ fn verdicts(results: &Results) -> Table {
     table
 }
 
-/// One row for each of our stores and each size.
-fn growth(results: &Results) -> Table {
-    let mut table = Table::new(
-        "Growth: our stores with many sessions of 125 bytes, without HTTP",
-        &[
-            "store",
-            "sessions",
-            "load, µs",
-            "save, µs",
-            "bytes each",
-            "removed each second, once expired",
-        ],
-    );
-    let mut rows: Vec<_> = results.growth.iter().collect();
-    rows.sort_by_key(|row| (row.store.clone(), row.sessions));
-    for Growth {
-        store,
-        sessions,
-        load_nanoseconds,
-        save_nanoseconds,
-        bytes_each,
-        purged_each_second,
-    } in rows
-    {
-        table.push([
-            store.clone(),
-            sessions.to_string(),
-            format!("{:.1}", load_nanoseconds / 1000.0),
-            format!("{:.1}", save_nanoseconds / 1000.0),
-            format!("{bytes_each:.0}"),
-            purged_each_second
-                .map_or_else(|| "by the server".to_owned(), |each| format!("{each:.0}")),
-        ]);
-    }
-    table
-}
-
 /// The libraries that keep nothing outside the process. actix-session publishes no store in memory, and is measured with its
 /// cookies.
 pub(super) fn in_memory<'a>(results: &'a Results, payload: &str) -> Vec<&'a str> {
@@ -345,7 +361,13 @@ fn is_in_memory(store: &str) -> bool {
     ["memory", "cookie"].contains(&store)
 }
 
-fn ratio_to_best_axum_peer(libraries: &[&str], above: &[Option<f64>]) -> String {
+/// What `ours` needs, as a multiple of what the best of the peers does.
+fn ratio(
+    libraries: &[&str],
+    above: &[Option<f64>],
+    ours: &str,
+    is_peer: &dyn Fn(&str) -> bool,
+) -> String {
     let of = |is_wanted: &dyn Fn(&str) -> bool| {
         let numbers = libraries.iter().zip(above);
         let numbers = numbers.filter(|(library, _)| is_wanted(library));
@@ -353,9 +375,7 @@ fn ratio_to_best_axum_peer(libraries: &[&str], above: &[Option<f64>]) -> String 
             .filter_map(|(_, number)| *number)
             .min_by(f64::total_cmp)
     };
-    let ours = of(&|library| library == OURS);
-    let best = of(&|library| library != OURS && !library.starts_with("actix"));
-    match (ours, best) {
+    match (of(&|library| library == ours), of(is_peer)) {
         (Some(ours), Some(best)) if best > 0.0 => format!("{:.2}", ours / best),
         _ => "–".to_owned(),
     }
@@ -396,6 +416,50 @@ mod tests {
         assert!(
             markdown.contains("| s2 read | 4000 | 8000 | 16000 | 6000 | 0.50 |"),
             "{markdown}"
+        );
+    }
+
+    #[test]
+    fn ours_in_actix_is_compared_with_its_peer_there_and_is_no_peer_of_ours_in_axum() {
+        let bare = [OURS, "tower-sessions", OURS_ACTIX, ACTIX].map(|name| row(name, BARE, 1000.0));
+        let mut results = Results {
+            rows: bare.to_vec(),
+            ..Results::default()
+        };
+        results.rows.extend([
+            row(OURS, "s2", 5000.0),
+            row("tower-sessions", "s2", 9000.0),
+            row(OURS_ACTIX, "s2", 4000.0),
+            row(ACTIX, "s2", 7000.0),
+        ]);
+        let markdown = all(&results)[0].markdown();
+        assert!(
+            markdown.contains("| s2 read | 4000 | 8000 | 3000 | 6000 | 6000 | 0.50 | 0.50 |"),
+            "{markdown}"
+        );
+    }
+
+    #[test]
+    fn whose_instructions_they_are_is_shown_without_those_of_the_bare_handler() {
+        let spent = |scenario, tokio, core| Row {
+            spent: [("tokio", tokio), ("session-core", core)]
+                .map(|(spender, number)| (spender.to_owned(), number))
+                .into(),
+            ..row(OURS, scenario, tokio + core)
+        };
+        let results = Results {
+            rows: vec![spent(BARE, 300.0, 0.0), spent("s1", 320.4, 500.0)],
+            ..Results::default()
+        };
+        let markdown = spending(&results).markdown();
+        let rows: Vec<_> = markdown.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| session-core | 500 | – | – | – | – | – | – |",
+                "| tokio | 20 | – | – | – | – | – | – |",
+                "| all | 520 | 0 | 0 | 0 | 0 | 0 | 0 |",
+            ]
         );
     }
 

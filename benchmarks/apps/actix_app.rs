@@ -1,70 +1,69 @@
-//! actix-session, in a service of actix-web, above actix-web's own bare handler. It publishes no store in memory; where the
-//! others are measured with theirs, it keeps its sessions in encrypted cookies.
+//! The libraries that are middleware of actix-web.
 
 use std::net::TcpListener;
 
 use actix_http::Request;
-use actix_session::storage::SessionStore;
-use actix_session::{Session, SessionMiddleware};
-use actix_web::cookie::Key;
-use actix_web::dev::{Service, ServiceResponse};
+use actix_web::dev::{HttpServiceFactory, Service, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{COOKIE, HeaderValue, SET_COOKIE};
-use actix_web::{App, Error, HttpResponse, test, web};
+use actix_web::{App, Error, HttpResponse, HttpServer, test, web};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
 use harness::{
-    CART, EMAIL, Library, NAME, Payload, Result, SEEN, Scenario, TOKEN, cart, cookie_header,
-    next_number,
+    BARE_PATH, CPU_PATH, IDLE_MAX, Library, OPEN_PATH, Payload, Result, Scenario, cookie_header,
+    cpu,
 };
 
-pub(crate) struct ActixApp<B, L> {
+/// An application with a library's middleware, beside one without.
+struct ActixApp<B, L, F> {
     name: &'static str,
     holds_large: bool,
     runtime: Runtime,
     bare: B,
     layered: L,
+    /// Makes the routes behind the middleware for each worker.
+    routes: F,
     cookie: Option<(Payload, HeaderValue)>,
     scenario: Scenario,
     requests: Vec<Request>,
 }
 
-async fn hello() -> HttpResponse {
+pub(crate) async fn hello() -> HttpResponse {
     HttpResponse::Ok().body("hello")
 }
 
-async fn seed(session: Session) -> std::result::Result<HttpResponse, Error> {
-    for (name, value) in [NAME, EMAIL, TOKEN] {
-        session.insert(name, value)?;
-    }
-    Ok(HttpResponse::Ok().body("hello"))
-}
-
-async fn seed_large(session: Session) -> std::result::Result<HttpResponse, Error> {
-    session.insert(CART, cart())?;
-    seed(session).await
-}
-
-async fn read(session: Session) -> std::result::Result<HttpResponse, Error> {
-    let name: Option<String> = session.get(NAME.0)?;
-    let text = if name.is_some() { "hello" } else { "who?" };
-    Ok(HttpResponse::Ok().body(text))
-}
-
-async fn write(session: Session) -> std::result::Result<HttpResponse, Error> {
-    session.insert(SEEN, next_number())?;
-    Ok(HttpResponse::Ok().body("hello"))
-}
-
-async fn log_in(session: Session) -> std::result::Result<HttpResponse, Error> {
-    session.renew();
-    session.insert("user", 7_u64)?;
-    Ok(HttpResponse::Ok().body("hello"))
-}
-
-async fn log_out(session: Session) -> HttpResponse {
-    session.purge();
-    HttpResponse::Ok().body("hello")
+/// `routes` are those of a scope that a library's middleware is around.
+pub(crate) fn library<F, R>(
+    name: &'static str,
+    routes: F,
+    holds_large: bool,
+    runtime: Runtime,
+) -> Box<dyn Library>
+where
+    F: Fn() -> R + Clone + Send + 'static,
+    R: HttpServiceFactory + 'static,
+{
+    // The bare handler is in a scope too, so that a scope is no part of the difference.
+    let bare = App::new().service(web::scope("").route("/", web::get().to(hello)));
+    let layered = App::new().service(routes());
+    let (bare, layered) = LocalSet::new().block_on(&runtime, async {
+        (
+            test::init_service(bare).await,
+            test::init_service(layered).await,
+        )
+    });
+    Box::new(ActixApp {
+        name,
+        holds_large,
+        runtime,
+        bare,
+        layered,
+        routes,
+        cookie: None,
+        scenario: Scenario::Bare,
+        requests: Vec::new(),
+    })
 }
 
 fn request(path: &str, cookie: Option<&HeaderValue>) -> Request {
@@ -79,43 +78,7 @@ fn request(path: &str, cookie: Option<&HeaderValue>) -> Request {
     request.to_request()
 }
 
-/// An application whose sessions are in `store`, which was made inside `runtime`.
-pub(crate) fn library(
-    name: &'static str,
-    store: impl SessionStore + 'static,
-    holds_large: bool,
-    runtime: Runtime,
-) -> Result<impl Library> {
-    let local = LocalSet::new();
-    let bare = App::new().route("/", web::get().to(hello));
-    let layered = App::new()
-        .wrap(SessionMiddleware::new(store, Key::generate()))
-        .route("/", web::get().to(hello))
-        .route("/seed", web::get().to(seed))
-        .route("/seed-large", web::get().to(seed_large))
-        .route("/read", web::get().to(read))
-        .route("/write", web::get().to(write))
-        .route("/login", web::get().to(log_in))
-        .route("/logout", web::get().to(log_out));
-    let (bare, layered) = local.block_on(&runtime, async {
-        (
-            test::init_service(bare).await,
-            test::init_service(layered).await,
-        )
-    });
-    Ok(ActixApp {
-        name,
-        holds_large,
-        runtime,
-        bare,
-        layered,
-        cookie: None,
-        scenario: Scenario::Bare,
-        requests: Vec::new(),
-    })
-}
-
-impl<B, L, Body> ActixApp<B, L>
+impl<B, L, F, Body> ActixApp<B, L, F>
 where
     L: Service<Request, Response = ServiceResponse<Body>, Error = Error>,
 {
@@ -123,16 +86,21 @@ where
         let answered = self.layered.call(request(payload.path(), None));
         let response = self.runtime.block_on(answered);
         let response = response.map_err(|error| error.to_string())?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("{}: no session could be begun", self.name).into());
+        }
         let set = response.headers().get_all(SET_COOKIE);
         let header = cookie_header(set.filter_map(|cookie| cookie.to_str().ok()));
         Ok(HeaderValue::from_str(&header)?)
     }
 }
 
-impl<B, L, BareBody, Body> Library for ActixApp<B, L>
+impl<B, L, F, R, BareBody, Body> Library for ActixApp<B, L, F>
 where
     B: Service<Request, Response = ServiceResponse<BareBody>, Error = Error>,
     L: Service<Request, Response = ServiceResponse<Body>, Error = Error>,
+    F: Fn() -> R + Clone + Send + 'static,
+    R: HttpServiceFactory + 'static,
 {
     fn name(&self) -> &'static str {
         self.name
@@ -182,7 +150,7 @@ where
                         .map(|response| response.status())
                 };
                 let status = status.map_err(|error| error.to_string())?;
-                if !status.is_success() {
+                if status != StatusCode::OK {
                     return Err(format!("a request was answered {status}").into());
                 }
             }
@@ -190,7 +158,31 @@ where
         })
     }
 
-    fn serve(self: Box<Self>, _: TcpListener) -> Result<()> {
-        Err("this is measured in the process alone".into())
+    fn serve(self: Box<Self>, listener: TcpListener) -> Result<()> {
+        let Self {
+            runtime, routes, ..
+        } = *self;
+        let server = HttpServer::new(move || {
+            App::new()
+                .service(web::scope(BARE_PATH).route("", web::get().to(hello)))
+                .route(CPU_PATH, web::get().to(ran))
+                .route(OPEN_PATH, web::post().to(hello))
+                .service(routes())
+        });
+        // The others have their turns meanwhile, or are visited before the first request comes.
+        let server = server
+            .workers(1)
+            .keep_alive(IDLE_MAX)
+            .client_request_timeout(IDLE_MAX)
+            .listen(listener)?;
+        Ok(runtime.block_on(server.run())?)
+    }
+}
+
+/// How long this server has kept a processor busy.
+async fn ran() -> HttpResponse {
+    match cpu() {
+        Ok(ran) => HttpResponse::Ok().body(ran.to_string()),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
     }
 }
