@@ -8,6 +8,10 @@
 ))]
 
 #[cfg(test)]
+#[path = "servers/statements.rs"]
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod statements;
+#[cfg(test)]
 mod support;
 
 use session_core::SessionManager;
@@ -462,4 +466,173 @@ fn a_store_never_changes_what_is_djangos() {
                 .unwrap();
         assert_eq!(texts, ddl(&server, "django_session"), "the schema changed");
     });
+}
+
+/// Every operation of a store, each on a way that sends another statement. The table has no row of these keys.
+#[cfg(test)]
+async fn do_everything(store: &DjangoDbStore) {
+    let soon = Timestamp::from_secs(NOW.as_secs() + 2);
+    let short = |payload: &str| {
+        let end = Timestamp::from_secs(NOW.as_secs() + 1);
+        NewRecord::new(Payload::from_bytes(payload.to_owned()), end)
+    };
+    let later = |payload: &str| {
+        let mut change = change(payload);
+        change.expiry = ExpiryChange::AtLeast(LATER);
+        change
+    };
+    let stored = |saved: Result<Saved, StoreError>| match saved.expect("it works") {
+        Saved::Stored(version) => version,
+        other => panic!("the only writer was answered {other:?}"),
+    };
+    let first = store.create(&key(1), new("a"), NOW).await.unwrap();
+    let second = stored(store.save(&key(1), &first, change("b"), NOW).await);
+    let third = stored(store.save(&key(1), &second, later("c"), NOW).await);
+    let late = store.save(&key(1), &second, change("d"), NOW).await;
+    assert_eq!(late.unwrap(), Saved::Conflict);
+    let end = Timestamp::from_secs(LATER.as_secs() + 9);
+    assert!(store.touch(&key(1), end, NOW).await.unwrap());
+    let fourth = stored(
+        store
+            .rotate(&key(1), &third, &key(2), change("e"), NOW)
+            .await,
+    );
+    // Over an expired session: a change of the key, and a creation.
+    store.create(&key(3), short("x"), NOW).await.unwrap();
+    stored(
+        store
+            .rotate(&key(2), &fourth, &key(3), later("f"), soon)
+            .await,
+    );
+    store.create(&key(4), short("x"), NOW).await.unwrap();
+    store.create(&key(4), new("g"), soon).await.unwrap();
+    assert!(store.load(&key(4), soon).await.unwrap().is_some());
+    assert!(store.delete(&key(4)).await.unwrap());
+}
+
+#[test]
+fn every_row_of_djangos_is_found_by_an_index() {
+    const TEST: &str = "every_row_of_djangos_is_found_by_an_index";
+    const ROWS: u64 = 50_000;
+    // Every tenth has expired.
+    const REST: &str =
+        "'data', CASE WHEN i % 10 = 0 THEN '2001-01-01 00:00:00' ELSE '2090-01-01 00:00:00' END";
+    statements::listen();
+    for server in Server::all(TEST) {
+        block_on(async {
+            let table = new_table();
+            make_table(&server, &table).await;
+            let mut beside = Beside::connect(&server.url).await;
+            let rows = match server.name {
+                "sqlite" => format!(
+                    "WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {ROWS}) SELECT printf('%08x%024x', i * 2654435761 & 4294967295, i), {REST} FROM numbers; ANALYZE"
+                ),
+                "postgres" => format!(
+                    "SELECT md5(i::text), {} FROM generate_series(1, {ROWS}) AS i; ANALYZE {table}",
+                    REST.replace("END", "END::timestamptz")
+                ),
+                _ => format!(
+                    "SELECT MD5(i), {REST} FROM (SELECT seq AS i FROM seq_1_to_{ROWS}) AS numbers; ANALYZE TABLE {table}"
+                ),
+            };
+            beside.execute(&format!("INSERT INTO {table} {rows}")).await;
+            if server.name == "mariadb" {
+                let listen = "SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON";
+                beside.execute(listen).await;
+            }
+            // Connected now: SQLite reads what `ANALYZE` found when it opens a file.
+            let store = store_in(&server, &table, &settings()).await;
+            do_everything(&store).await;
+            let removed = store.clear_expired(NOW, &mut |_| {}).await;
+            assert_eq!(removed.unwrap(), ROWS / 10, "{}", server.name);
+
+            let mut sent = match server.name {
+                "mariadb" => {
+                    let quiet = "SET GLOBAL general_log = OFF; SET GLOBAL log_output = 'FILE'";
+                    beside.execute(quiet).await;
+                    let log = format!(
+                        "SELECT argument FROM mysql.general_log WHERE command_type = 'Execute' AND argument LIKE '%{table}%'"
+                    );
+                    let texts = beside.rows(&log).await;
+                    texts.into_iter().flatten().flatten().collect()
+                }
+                _ => statements::sent_with(&table),
+            };
+            sent.retain(|sql| !sql.starts_with("INSERT") && !sql.starts_with("CREATE"));
+            sent.sort();
+            sent.dedup();
+            // On MariaDB with their values in them, and two more.
+            let least = if server.name == "mariadb" { 12 } else { 10 };
+            assert!(sent.len() >= least, "only these were seen: {sent:#?}");
+            for sql in sent {
+                let plan = plan(&store, &mut beside, &sql).await;
+                assert!(
+                    plan.is_by_an_index,
+                    "{}: {sql} has the plan {}",
+                    server.name, plan.text
+                );
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+struct Plan {
+    text: String,
+    is_by_an_index: bool,
+}
+
+/// How the database would run a statement of the store's.
+#[cfg(test)]
+async fn plan(store: &DjangoDbStore, beside: &mut Beside, sql: &str) -> Plan {
+    match store.pool() {
+        DbPool::Sqlite(pool) => {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let steps = sqlx::raw_sql(explain).fetch_all(&pool).await.unwrap();
+            let steps: Vec<String> = steps
+                .iter()
+                .map(|step| sqlx::Row::try_get(step, 3).unwrap())
+                .collect();
+            Plan {
+                is_by_an_index: steps.iter().any(|step| step.starts_with("SEARCH"))
+                    && !steps.iter().any(|step| step.starts_with("SCAN")),
+                text: steps.join("\n"),
+            }
+        }
+        DbPool::Postgres(_) => {
+            // The plan for any value, which a prepared statement gets in the long run.
+            let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE one AS {sql}");
+            beside.execute(&prepare).await;
+            let parameters = "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'one'";
+            let parameters = usize::try_from(beside.number(parameters).await).unwrap();
+            let nulls = vec!["NULL"; parameters].join(", ");
+            let steps = beside.rows(&format!("EXPLAIN EXECUTE one ({nulls})")).await;
+            beside.execute("DEALLOCATE one").await;
+            let steps: Vec<String> = steps.into_iter().flatten().flatten().collect();
+            let text = steps.join("\n");
+            Plan {
+                is_by_an_index: text.contains("Index") && !text.contains("Seq Scan"),
+                text,
+            }
+        }
+        DbPool::MySql(_) => {
+            // id, select_type, table, type, possible_keys, key, key_len, ref, rows, Extra
+            let steps = beside.rows(&format!("EXPLAIN {sql}")).await;
+            let is_good = |step: &Vec<Option<String>>| {
+                let begins = |at: usize, with: &str| {
+                    step[at]
+                        .as_deref()
+                        .is_some_and(|text| text.starts_with(with))
+                };
+                begins(2, "<derived")
+                    || begins(9, "Impossible WHERE")
+                    || (!begins(3, "ALL") && !begins(3, "index") && step[5].is_some())
+            };
+            Plan {
+                is_by_an_index: steps.iter().all(is_good),
+                text: format!("{steps:?}"),
+            }
+        }
+        other => panic!("{other:?} is new"),
+    }
 }
