@@ -9,12 +9,14 @@ mod document;
 mod growth;
 mod load;
 mod machine;
+mod plan;
 mod plot;
 mod programs;
 mod results;
 mod served;
 mod spending;
 mod tables;
+mod verdicts;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@ use crate::console::say;
 use crate::process::Running;
 
 use super::browser::{Answer, Cookies, Node};
-use super::results::Verdict;
 use super::served::{Served, wait_until};
+use super::verdicts::Verdict;
 
 /// Requests that are in their handlers at the same time.
 const CROWD: usize = 50;

@@ -11,6 +11,7 @@ use super::contention::Contention;
 use super::growth::Growth;
 use super::load::Load;
 use super::machine::Machine;
+use super::verdicts::Verdict;
 
 /// Raised when a file of before could be misread.
 const SCHEMA: u64 = 1;
@@ -24,18 +25,6 @@ pub(super) struct Results {
     pub(super) growth: Vec<Growth>,
     pub(super) contention: Vec<Contention>,
     pub(super) load: Vec<Load>,
-}
-
-/// What became of sessions under load.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) store: String,
-    pub(super) library: String,
-    pub(super) nodes: u64,
-    pub(super) case: String,
-    pub(super) text: String,
-    /// Nothing was lost without a word, and nothing came back.
-    pub(super) is_right: bool,
 }
 
 /// What one request costs, on average over a batch. Everything is the whole request, handler and all, if nothing else is said.
@@ -172,38 +161,6 @@ impl Key {
             payload: text(json, "payload").to_owned(),
             scenario: text(json, "scenario").to_owned(),
         }
-    }
-}
-
-impl Verdict {
-    fn read(json: &Value) -> Self {
-        Self {
-            store: text(json, "store").to_owned(),
-            library: text(json, "library").to_owned(),
-            nodes: json["nodes"].as_u64().unwrap_or_default(),
-            case: text(json, "case").to_owned(),
-            text: text(json, "verdict").to_owned(),
-            is_right: json["is_right"] == true,
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let Self {
-            store,
-            library,
-            nodes,
-            case,
-            text,
-            is_right,
-        } = self;
-        json!({
-            "store": store,
-            "library": library,
-            "nodes": nodes,
-            "case": case,
-            "verdict": text,
-            "is_right": is_right,
-        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The numbers as tables: which there are, and what stands in them.
 
 use super::load::{self, MEMORY, REDIS};
-use super::results::{BARE, Results, Row, Verdict};
+use super::results::{BARE, Results, Row};
 use super::spending::SPENDERS;
-use super::{contention, growth};
+use super::{contention, growth, verdicts};
 
 /// Our library's name in the results.
 pub(super) const OURS: &str = "ours";
@@ -106,7 +106,7 @@ pub(super) fn all(results: &Results) -> Vec<Table> {
     }
     tables.push(load::table(results, MEMORY));
     tables.push(load::table(results, REDIS));
-    tables.push(verdicts(results));
+    tables.push(verdicts::table(results));
     tables.push(contention::table(results));
     tables.push(growth::table(results));
     tables.retain(|table| !table.rows.is_empty());
@@ -296,46 +296,6 @@ fn store_times(results: &Results, payload: &str, size: &str) -> Table {
                 table.push(row);
             }
         }
-    }
-    table
-}
-
-/// One row for each library on a store, one column for each case.
-fn verdicts(results: &Results) -> Table {
-    let mut cases: Vec<&str> = Vec::new();
-    let mut subjects: Vec<(&str, &str, u64)> = Vec::new();
-    for verdict in &results.verdicts {
-        let subject = (&*verdict.store, &*verdict.library, verdict.nodes);
-        if !cases.contains(&&*verdict.case) {
-            cases.push(&verdict.case);
-        }
-        if !subjects.contains(&subject) {
-            subjects.push(subject);
-        }
-    }
-    subjects.sort_by_key(|&(store, library, nodes)| (store, nodes, library != OURS));
-    let mut head = vec!["store", "nodes", "library"];
-    head.extend(&cases);
-    let mut table = Table::new("Correctness under load, over HTTP", &head);
-    for (store, library, nodes) in subjects {
-        let mut row = vec![store.to_owned(), nodes.to_string(), library.to_owned()];
-        row.extend(cases.iter().map(|&case| {
-            let found = results.verdicts.iter().find(|verdict| {
-                (&*verdict.store, &*verdict.library, verdict.nodes) == (store, library, nodes)
-                    && verdict.case == case
-            });
-            found.map_or_else(
-                || "–".to_owned(),
-                |Verdict { text, is_right, .. }| {
-                    if *is_right {
-                        text.clone()
-                    } else {
-                        format!("**{text}**")
-                    }
-                },
-            )
-        }));
-        table.push(row);
     }
     table
 }
