@@ -4,6 +4,10 @@
 use session_cache::{Cache as _, CacheStore, MemoryCache, MemoryCacheConfig, Slot};
 use session_core::store::{NewRecord, Payload, Saved, SessionStore as _, StoreKey, Timestamp};
 
+#[cfg(test)]
+#[path = "support/numbers.rs"]
+mod numbers;
+
 const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
 const LATER: Timestamp = Timestamp::from_secs(1_900_100_000);
 
@@ -162,5 +166,38 @@ async fn a_session_larger_than_the_whole_cache_is_refused() {
     assert!(
         store.load(&key(1), NOW).await.unwrap().is_some(),
         "a save that was refused cost the session"
+    );
+}
+
+#[test]
+fn an_operator_can_count_what_was_dropped_and_not_what_was_ended() {
+    let numbers = numbers::Numbers::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let evicted = metrics::with_local_recorder(&numbers, || {
+        runtime.expect("a runtime").block_on(async {
+            let cache = MemoryCacheConfig::new().with_entries_max(10).build();
+            let store = CacheStore::new(cache.clone());
+            for number in 0..5 {
+                store.create(&key(number), new(10), NOW).await.unwrap();
+            }
+            store.delete(&key(0)).await.unwrap();
+            cache.settle();
+            assert_eq!(
+                numbers.of("session.cache.evictions"),
+                0,
+                "a log-out counts as a lost session"
+            );
+            for number in 5..25 {
+                store.create(&key(number), new(10), NOW).await.unwrap();
+                cache.settle();
+            }
+            cache.evicted()
+        })
+    });
+    assert!(evicted >= 10, "{evicted} sessions were dropped");
+    assert_eq!(
+        numbers.of("session.cache.evictions"),
+        evicted,
+        "sessions were dropped and not counted"
     );
 }
