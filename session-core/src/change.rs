@@ -20,6 +20,16 @@ pub(crate) struct Content {
     pub(crate) created_at: Option<Timestamp>,
 }
 
+impl Content {
+    /// What nothing holds.
+    pub(crate) const EMPTY: &Self = &Self {
+        data: SessionData::empty(),
+        owner: None,
+        label: None,
+        created_at: None,
+    };
+}
+
 /// Computes a value from the one that is there; `None` removes it. Runs the application's closure, so never under a lock.
 pub(crate) type Modifier =
     Arc<dyn Fn(Option<&RawJson>) -> Result<Option<RawJson>, SessionError> + Send + Sync>;

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::data::SessionData;
 use crate::key::StoreKey;
 use crate::owner::Owner;
+use crate::record::Record;
 use crate::store::StoreError;
 
 #[cfg(feature = "sealed")]
@@ -81,6 +82,25 @@ impl Binding {
             owner: None,
             created_at: None,
         }
+    }
+
+    /// Where the payload of `record` belongs, which is at `key`.
+    pub(crate) fn of(key: &StoreKey, record: &Record) -> Self {
+        Self {
+            key: key.clone(),
+            owner: record.owner.clone(),
+            created_at: record.created_at,
+        }
+    }
+
+    /// Whether it is that place.
+    pub(crate) fn is_of(&self, key: &StoreKey, record: &Record) -> bool {
+        let Self {
+            key: own,
+            owner,
+            created_at,
+        } = self;
+        own == key && *owner == record.owner && *created_at == record.created_at
     }
 }
 

@@ -32,9 +32,11 @@ pub(crate) enum Effect<R> {
 
 /// What is to be written, as decided from one look at the state.
 struct Attempt {
-    held: Option<Held>,
+    held: Option<Arc<Held>>,
     /// What is to be stored: at first what the application sees, unless there is a log.
     content: Content,
+    /// What `content` says of the session's expiry, once that is complete.
+    terms: Terms,
     /// What has to be done on the held record first, if the application does not see the outcome of that.
     log: Option<Box<ChangeLog>>,
     entries: EntryIds,
@@ -99,13 +101,16 @@ impl Shared {
     ) -> Result<R, SessionError> {
         let mut deadline = Deadline::new(&self.manager);
         let _turn = self.take_turn(&mut deadline).await?;
-        if self.has_unfinished() {
-            Box::pin(self.finish_earlier(&mut deadline)).await?;
-        }
+        let mut attempt = match self.attempt_unless_unfinished(selection) {
+            Some(attempt) => attempt,
+            None => {
+                Box::pin(self.finish_earlier(&mut deadline)).await?;
+                self.attempt(selection)
+            }
+        };
         let mut conflicts = 0;
         let mut place_in_queue = None;
         loop {
-            let mut attempt = self.attempt(selection);
             if attempt.has_log_in {
                 self.manager.require_limit_can_be_kept()?;
             }
@@ -133,14 +138,15 @@ impl Shared {
                     expires_at,
                     issue,
                 }) => {
-                    let held = Held {
+                    let held = Arc::new(Held {
                         key,
                         store_key,
                         version,
                         expires_at,
                         base: std::mem::take(&mut attempt.content),
+                        terms: attempt.terms,
                         is_to_move: false,
-                    };
+                    });
                     self.adopt(&attempt, held, issue)
                 }
                 Some(Written::Conflict) => CameTo::Conflict,
@@ -184,13 +190,8 @@ impl Shared {
                     Box::pin(self.rebase(&attempt, &mut deadline)).await?;
                 }
             }
+            attempt = self.attempt(selection);
         }
-    }
-
-    /// Whether an earlier commit of this request, or its log-out, has left something to do.
-    fn has_unfinished(&self) -> bool {
-        let state = self.lock();
-        !state.ended.is_empty() || state.in_doubt.is_some()
     }
 
     async fn finish_earlier(&self, deadline: &mut Deadline<'_>) -> Result<(), SessionError> {
@@ -287,17 +288,26 @@ impl Shared {
         };
         let mut state = self.lock();
         if state.epoch == attempt.epoch {
-            state.held = Some(moved);
+            state.hold(Some(moved));
             state.log.remove(&doubt.entries);
             state.cycle = false;
             state.issue = true;
-            state.outdate_view();
         }
         Ok(true)
     }
 
     fn attempt(&self, selection: Selection<'_>) -> Attempt {
+        self.attempt_from(&self.lock(), selection)
+    }
+
+    /// `None` if an earlier commit of this request, or its log-out, has left something to do first.
+    fn attempt_unless_unfinished(&self, selection: Selection<'_>) -> Option<Attempt> {
         let state = self.lock();
+        let is_unfinished = !state.ended.is_empty() || state.in_doubt.is_some();
+        (!is_unfinished).then(|| self.attempt_from(&state, selection))
+    }
+
+    fn attempt_from(&self, state: &State, selection: Selection<'_>) -> Attempt {
         let is_all = matches!(selection, Selection::All);
         let selected = (!is_all || state.is_view_stale).then(|| state.log.select(selection));
         let batch = selected.as_ref().unwrap_or(&state.log);
@@ -313,8 +323,9 @@ impl Shared {
             has_log_in: batch.has_log_in(),
             content: match &selected {
                 Some(_) => Content::default(),
-                None => state.view.clone(),
+                None => state.view().clone(),
             },
+            terms: Terms::UNKNOWN,
             log: selected.map(Box::new),
             cycle: state.cycle && is_whole,
             renews: matches!(selection, Selection::All),
@@ -331,8 +342,8 @@ impl Shared {
         operation: &mut impl FnMut(&mut Content) -> Result<Effect<R>, SessionError>,
         now: Timestamp,
     ) -> Result<Prepared<R>, SessionError> {
-        let nothing = Content::default();
-        let base = attempt.held.as_ref().map_or(&nothing, |held| &held.base);
+        let held = attempt.held.as_ref();
+        let base = held.map_or(Content::EMPTY, |held| &held.base);
         if let Some(log) = attempt.log.take() {
             attempt.content = log.replay(base)?;
         }
@@ -343,15 +354,16 @@ impl Shared {
         };
         let measure = attempt.content.data.measure();
         check_limits(&base.data, measure, self.policy().limits())?;
-        let write = self.decide(attempt, base, is_changed, now);
-        if matches!(write, Write::Create) {
+        if held.is_none() {
             attempt.content.created_at.get_or_insert(now);
         }
+        attempt.terms = Terms::of(&attempt.content, self.policy());
+        let write = self.decide(attempt, is_changed, now);
         Ok(Prepared::Write { answer, write })
     }
 
     /// The one place where it is decided what a commit writes.
-    fn decide(&self, attempt: &Attempt, base: &Content, is_changed: bool, now: Timestamp) -> Write {
+    fn decide(&self, attempt: &Attempt, is_changed: bool, now: Timestamp) -> Write {
         let policy = self.policy();
         let content = &attempt.content;
         let Some(held) = &attempt.held else {
@@ -363,14 +375,11 @@ impl Shared {
                 Write::Create
             };
         };
-        let terms = Terms::of(content, policy);
+        let terms = &attempt.terms;
         let renewal = terms
             .renewal(policy, held.expires_at, now)
             .filter(|_| attempt.is_activity);
-        let is_retimed = attempt.has_log_in
-            || attempt.is_retimed
-            || base.data.raw(EXPIRY_NAME) != content.data.raw(EXPIRY_NAME)
-            || base.data.raw(ABSOLUTE_NAME) != content.data.raw(ABSOLUTE_NAME);
+        let is_retimed = attempt.has_log_in || attempt.is_retimed || !terms.say_as(&held.terms);
         let expiry = if is_retimed {
             ExpiryChange::Set(terms.expires_at(now))
         } else {
@@ -402,7 +411,8 @@ impl Shared {
         };
         policy.renewal() != Renewal::OnSave
             && state.activity == Activity::Counts
-            && Terms::of(&held.base, policy)
+            && held
+                .terms
                 .renewal(policy, held.expires_at, self.manager.now())
                 .is_some()
     }
@@ -427,7 +437,7 @@ impl Shared {
             let expires_at = match (&write, before) {
                 (Write::Save(expiry) | Write::Rotate(expiry), Some(before)) => expiry.apply(before),
                 (Write::Renew(moment), Some(before)) => before.max(*moment),
-                _ => Terms::of(content, self.policy()).expires_at(now),
+                _ => attempt.terms.expires_at(now),
             };
             let text = client
                 .codec
@@ -441,7 +451,7 @@ impl Shared {
                     self.manager.budget().take(self.policy(), now)?;
                 }
                 let (key, store_key) = self.new_key()?;
-                let expires_at = Terms::of(content, self.policy()).expires_at(now);
+                let expires_at = attempt.terms.expires_at(now);
                 let new = NewRecord {
                     payload: self.payload(content, &store_key),
                     expires_at,
@@ -540,11 +550,11 @@ impl Shared {
         operation: &'static str,
         saved: Result<Saved, StoreError>,
     ) -> Result<Saved, SessionError> {
-        if !matches!(
-            saved,
-            Err(StoreError::Unavailable { .. } | StoreError::Failed { .. })
-        ) {
-            self.lock().in_doubt = None;
+        match saved {
+            // What was stored is taken over by the same look at the state that ends the doubt.
+            Ok(Saved::Stored(_)) => {}
+            Err(StoreError::Unavailable { .. } | StoreError::Failed { .. }) => {}
+            Ok(_) | Err(_) => self.lock().in_doubt = None,
         }
         Ok(saved.inspect_err(|error| events::store_failed(operation, error))?)
     }
@@ -594,24 +604,25 @@ impl Shared {
     }
 
     /// Takes over what was stored: those changes are no longer pending.
-    fn adopt(&self, attempt: &Attempt, held: Held, issue: bool) -> CameTo {
-        let owner = held.base.owner.clone().filter(|_| attempt.has_log_in);
+    fn adopt(&self, attempt: &Attempt, held: Arc<Held>, issue: bool) -> CameTo {
+        let owner = held.base.owner.as_ref();
+        let owner = owner.filter(|_| attempt.has_log_in).cloned();
         let mut state = self.lock();
+        state.in_doubt = None;
         let is_ended = state.epoch != attempt.epoch;
         if is_ended {
             // Ended while the write was under way, under the key from before; it may have another now.
-            state.ended.push(held.store_key);
+            state.ended.push(held.store_key.clone());
             return CameTo::Stored { is_ended, owner };
         }
         state.log.remove(&attempt.entries);
         state.cycle &= !attempt.cycle && !attempt.has_log_in;
         state.issue |= issue;
-        let base = held.base.clone();
-        state.held = Some(held);
         if state.log.is_empty() {
-            state.show(base);
+            state.held = Some(held);
+            state.show_held();
         } else {
-            state.outdate_view();
+            state.hold(Some(held));
             drop(state);
             self.refresh_view();
         }
@@ -649,8 +660,7 @@ impl Shared {
         };
         let mut state = self.lock();
         if state.epoch == attempt.epoch {
-            state.held = Some(newer);
-            state.outdate_view();
+            state.hold(Some(newer));
         }
         Ok(())
     }
@@ -664,9 +674,9 @@ impl Shared {
         }
         let mut state = self.lock();
         if state.epoch == attempt.epoch {
-            let gone = state.held.take().and_then(|held| held.base.owner);
+            let gone = state.base().owner.clone();
+            state.hold(None);
             state.log.forget_what_was_for(gone.as_ref());
-            state.outdate_view();
         }
         Ok(())
     }
@@ -696,10 +706,6 @@ impl Shared {
     /// Whether a request that never asked for its session has to be committed all the same.
     pub(crate) fn renews_unasked(&self, activity: Activity) -> bool {
         self.policy().renewal() == Renewal::EveryRequest && activity == Activity::Counts
-    }
-
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.lock().phase == Phase::Loaded
     }
 
     pub(crate) fn is_asked(&self) -> bool {

@@ -30,11 +30,20 @@ use crate::policy::{NAMES_READ_MAX, NESTING_MAX};
 /// assert!(data.get::<u32>("name").is_err());
 /// # Ok::<(), session_core::SessionError>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct SessionData {
-    entries: Arc<Vec<Entry>>,
+    // `None` if there were never any: nothing is allocated for those.
+    entries: Option<Arc<Vec<Entry>>>,
     size: usize,
 }
+
+impl PartialEq for SessionData {
+    fn eq(&self, other: &Self) -> bool {
+        self.size == other.size && self.entries() == other.entries()
+    }
+}
+
+impl Eq for SessionData {}
 
 #[derive(Clone, PartialEq, Eq)]
 struct Entry {
@@ -120,9 +129,9 @@ impl SessionData {
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         // Two quotes, a colon and a comma for each name, unless a name needs escapes.
-        let mut text = Vec::with_capacity(self.size + 4 * self.entries.len() + 2);
+        let mut text = Vec::with_capacity(self.size + 4 * self.len() + 2);
         text.push(b'{');
-        for (position, entry) in self.entries.iter().enumerate() {
+        for (position, entry) in self.entries().iter().enumerate() {
             if position > 0 {
                 text.push(b',');
             }
@@ -195,7 +204,7 @@ impl SessionData {
     /// Names and values as JSON text, in order.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.entries
+        self.entries()
             .iter()
             .map(|entry| (&*entry.name, entry.value.as_str()))
     }
@@ -203,13 +212,13 @@ impl SessionData {
     /// How many names there are, the framework's own (which begin with `_`) included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
     /// Names and raw values together, in bytes: what the limit counts.
@@ -218,8 +227,19 @@ impl SessionData {
         self.size
     }
 
+    fn entries(&self) -> &[Entry] {
+        self.entries.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) const fn empty() -> Self {
+        Self {
+            entries: None,
+            size: 0,
+        }
+    }
+
     pub(crate) fn raw(&self, name: &str) -> Option<&RawJson> {
-        self.entries
+        self.entries()
             .iter()
             .find(|entry| *entry.name == *name)
             .map(|entry| &entry.value)
@@ -227,14 +247,16 @@ impl SessionData {
 
     /// What is the framework's own: names that begin with `_`.
     pub(crate) fn reserved(&self) -> impl Iterator<Item = (&str, &RawJson)> {
-        self.entries
+        self.entries()
             .iter()
             .filter(|entry| entry.name.as_bytes().first() == Some(&b'_'))
             .map(|entry| (&*entry.name, &entry.value))
     }
 
     pub(crate) fn raw_entries(&self) -> impl Iterator<Item = (&ByteString, &RawJson)> {
-        self.entries.iter().map(|entry| (&entry.name, &entry.value))
+        self.entries()
+            .iter()
+            .map(|entry| (&entry.name, &entry.value))
     }
 
     pub(crate) fn set_raw(&mut self, name: &ByteString, value: RawJson) {
@@ -242,8 +264,9 @@ impl SessionData {
     }
 
     pub(crate) fn take_raw(&mut self, name: &str) -> Option<RawJson> {
-        let position = self.entries.iter().position(|entry| *entry.name == *name)?;
-        let Entry { name, value } = Arc::make_mut(&mut self.entries).remove(position);
+        let is_named = |entry: &Entry| *entry.name == *name;
+        let position = self.entries().iter().position(is_named)?;
+        let Entry { name, value } = Arc::make_mut(self.entries.as_mut()?).remove(position);
         self.size -= name.len() + value.0.len();
         Some(value)
     }
@@ -262,13 +285,13 @@ impl SessionData {
     }
 
     fn put(&mut self, name: ByteString, value: RawJson) {
-        if Arc::get_mut(&mut self.entries).is_none() {
+        if self.entries.as_mut().and_then(Arc::get_mut).is_none() {
             // With room for one more, which is what comes most often.
-            let mut own = Vec::with_capacity(self.entries.len() + 1);
-            own.extend(self.entries.iter().cloned());
-            self.entries = Arc::new(own);
+            let mut own = Vec::with_capacity(self.len() + 1);
+            own.extend_from_slice(self.entries());
+            self.entries = Some(Arc::new(own));
         }
-        let entries = Arc::make_mut(&mut self.entries);
+        let entries = Arc::make_mut(self.entries.get_or_insert_default());
         self.size += value.0.len();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) {
             self.size -= entry.value.0.len();

@@ -80,6 +80,15 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// Of a content that is not known yet.
+    pub(crate) const UNKNOWN: Self = Self {
+        expiry: Expiry::Default,
+        idle_timeout: Duration::ZERO,
+        absolute_timeout: None,
+        created_at: None,
+        not_before: None,
+    };
+
     pub(crate) fn of(content: &Content, policy: &Policy) -> Self {
         let Content {
             data,
@@ -111,6 +120,11 @@ impl Terms {
 
     pub(crate) fn expiry(&self) -> Expiry {
         self.expiry
+    }
+
+    /// Whether the session says of its own expiry what it said when these were its terms.
+    pub(crate) fn say_as(&self, before: &Self) -> bool {
+        self.expiry == before.expiry && self.absolute_timeout == before.absolute_timeout
     }
 
     /// When the session expires if it is used now and not again.

@@ -26,6 +26,7 @@ pub mod telemetry;
 mod events;
 mod budget;
 mod deadline;
+mod turn;
 mod state;
 mod load;
 mod commit;

@@ -1,9 +1,12 @@
 //! From the keys that a client sent to the one record that counts, or none.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
+use crate::change::Content;
 use crate::client::Client;
-use crate::codec::Binding;
+use crate::clock::Timestamp;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::events;
@@ -20,10 +23,19 @@ enum Found {
     Nothing,
     /// A session that is over by the policy, or damaged. That is final: no other place is looked at.
     Unusable,
-    Live(Held),
+    Live(Arc<Held>),
 }
 
 impl Shared {
+    /// Whether the session is loaded. A client that has sent no key has none, and then there is nothing to ask the store for.
+    pub(crate) fn is_loaded_without_store(&self) -> bool {
+        let mut state = self.lock();
+        if state.phase == Phase::Unasked && !state.has_candidates() {
+            state.phase = Phase::Loaded;
+        }
+        state.phase == Phase::Loaded
+    }
+
     /// Loads the session unless that is done. After an error the next one who asks tries anew.
     pub(crate) async fn ensure_loaded(&self) -> Result<(), SessionError> {
         let mut deadline = Deadline::new(&self.manager);
@@ -50,12 +62,8 @@ impl Shared {
         // A log-out that did not wait for the record has ended the session meanwhile.
         if state.phase == Phase::Asked {
             state.phase = Phase::Loaded;
-            let view = held
-                .as_ref()
-                .map(|held| held.base.clone())
-                .unwrap_or_default();
             state.held = held;
-            state.show(view);
+            state.show_held();
         }
         Ok(())
     }
@@ -68,7 +76,7 @@ impl SessionManager {
         &self,
         candidates: &Candidates,
         deadline: &mut Deadline<'_>,
-    ) -> Result<Option<Held>, SessionError> {
+    ) -> Result<Option<Arc<Held>>, SessionError> {
         let limit = self.policy().limits().candidates_max;
         if candidates.len() > limit {
             events::too_many_candidates(limit);
@@ -104,7 +112,7 @@ impl SessionManager {
         &self,
         key: &SessionKey,
         deadline: &mut Deadline<'_>,
-    ) -> Result<Option<Held>, SessionError> {
+    ) -> Result<Option<Arc<Held>>, SessionError> {
         let held = self.load_held(key, deadline).await?;
         if held.is_none() {
             self.note_unknown_key();
@@ -117,7 +125,7 @@ impl SessionManager {
         &self,
         client: &Client,
         texts: &[Zeroizing<Vec<u8>>],
-    ) -> Result<Option<Held>, SessionError> {
+    ) -> Result<Option<Arc<Held>>, SessionError> {
         let limit = self.policy().limits().candidates_max;
         let now = self.now();
         let mut found = None;
@@ -145,14 +153,15 @@ impl SessionManager {
         // Nobody is given this key. It only names the session within the request.
         let key = SessionKey::generate()?;
         let store_key = self.policy().keys().store_key(&key);
-        Ok(Some(Held {
+        Ok(Some(Arc::new(Held {
             key,
             store_key,
             version: Version::Counter(0),
             expires_at,
+            terms: Terms::of(&base, self.policy()),
             base,
             is_to_move: false,
-        }))
+        })))
     }
 
     /// The live session at `key`, or `None`; also if its record is damaged, which is reported and left as it is.
@@ -160,10 +169,10 @@ impl SessionManager {
         &self,
         key: &SessionKey,
         deadline: &mut Deadline<'_>,
-    ) -> Result<Option<Held>, SessionError> {
+    ) -> Result<Option<Arc<Held>>, SessionError> {
         let keys = self.policy().keys();
         let current = keys.store_key(key);
-        let found = match self.load_at(key, &current, deadline).await? {
+        let found = match self.load_at(key, &current, false, deadline).await? {
             // In an allocation of its own, since it is rare, and the future of every request has room for what is not.
             Found::Nothing if keys.has_several_places() => {
                 Box::pin(self.look_in_older_places(key, &current, deadline)).await?
@@ -185,13 +194,9 @@ impl SessionManager {
         let older = self.policy().keys().older_store_keys(key);
         // The last look is for a session that was moved to its current place meanwhile.
         for place in older.iter().chain([current]) {
-            match self.load_at(key, place, deadline).await? {
+            match self.load_at(key, place, place != current, deadline).await? {
                 Found::Nothing => {}
-                Found::Live(mut held) => {
-                    held.is_to_move = place != current;
-                    return Ok(Found::Live(held));
-                }
-                Found::Unusable => return Ok(Found::Unusable),
+                found => return Ok(found),
             }
         }
         Ok(Found::Nothing)
@@ -202,46 +207,68 @@ impl SessionManager {
         &self,
         key: &SessionKey,
         store_key: &StoreKey,
+        is_to_move: bool,
         deadline: &mut Deadline<'_>,
     ) -> Result<Found, SessionError> {
         let now = self.now();
         let loaded = deadline
             .call_again("load", || self.store().load(store_key, now))
             .await;
-        let decoded = loaded.and_then(|record| {
-            let decode = |record: Record| {
-                telemetry::payload("read", record.payload.weight());
-                let binding = Binding {
-                    key: store_key.clone(),
-                    owner: record.owner.clone(),
-                    created_at: record.created_at,
-                };
-                Ok((record.payload.decode(self.codec(), binding)?, record))
-            };
-            record.map(decode).transpose()
-        });
-        match decoded {
+        match loaded {
             Ok(None) => Ok(Found::Nothing),
-            Ok(Some((data, mut record))) => {
-                if self.codec().is_shared() {
-                    record.owner = self.codec().owner(&data);
-                }
-                let (key, store_key) = (key.duplicate(), store_key.clone());
-                let held = Held::new(key, store_key, record, data);
-                if Terms::of(&held.base, self.policy()).is_over(now) {
-                    events::expired(&held.store_key);
-                    return Ok(Found::Unusable);
-                }
-                Ok(Found::Live(held))
-            }
-            Err(error @ StoreError::Damaged { .. }) => {
-                events::damaged(store_key, &error);
-                Ok(Found::Unusable)
-            }
-            Err(error) => {
-                events::store_failed("load", &error);
-                Err(error.into())
-            }
+            Ok(Some(record)) => self.judge(key, store_key, record, is_to_move, now),
+            Err(error) => not_loaded(store_key, error),
         }
     }
+
+    /// What a record comes to that the store has at `store_key`.
+    fn judge(
+        &self,
+        key: &SessionKey,
+        store_key: &StoreKey,
+        record: Record,
+        is_to_move: bool,
+        now: Timestamp,
+    ) -> Result<Found, SessionError> {
+        telemetry::payload("read", record.payload.weight());
+        let data = match record.payload.decode(self.codec(), store_key, &record) {
+            Ok(data) => data,
+            Err(error) => return not_loaded(store_key, error),
+        };
+        let owner = if self.codec().is_shared() {
+            self.codec().owner(&data)
+        } else {
+            record.owner
+        };
+        let base = Content {
+            data,
+            owner,
+            label: record.label,
+            created_at: record.created_at,
+        };
+        let terms = Terms::of(&base, self.policy());
+        if terms.is_over(now) {
+            events::expired(store_key);
+            return Ok(Found::Unusable);
+        }
+        Ok(Found::Live(Arc::new(Held {
+            key: key.duplicate(),
+            store_key: store_key.clone(),
+            version: record.version,
+            expires_at: record.expires_at,
+            base,
+            terms,
+            is_to_move,
+        })))
+    }
+}
+
+/// A damaged record is no session. What the store can't say is an error.
+fn not_loaded(store_key: &StoreKey, error: StoreError) -> Result<Found, SessionError> {
+    if let StoreError::Damaged { .. } = error {
+        events::damaged(store_key, &error);
+        return Ok(Found::Unusable);
+    }
+    events::store_failed("load", &error);
+    Err(error.into())
 }

@@ -191,11 +191,9 @@ impl SessionManager {
         let Some(held) = self.load_held(key, &mut deadline).await? else {
             return Ok(None);
         };
-        let view = held.base.clone();
         let state = State {
             phase: Phase::Loaded,
             held: Some(held),
-            view,
             is_late: true,
             ..State::default()
         };

@@ -113,8 +113,13 @@ impl State {
             .records
             .insert(key.clone(), record)
             .and_then(|before| before.owner);
-        if before != owner {
-            self.forget_owner(before.as_ref(), key);
+        self.note_owner(key, before.as_ref(), owner);
+    }
+
+    /// The session at `key`, which was `before`'s, is `owner`'s.
+    fn note_owner(&mut self, key: &StoreKey, before: Option<&Owner>, owner: Option<Owner>) {
+        if before != owner.as_ref() {
+            self.forget_owner(before, key);
             if let Some(owner) = owner {
                 self.owners.entry(owner).or_default().insert(key.clone());
             }
@@ -140,12 +145,17 @@ impl State {
 
     /// What a write to `key` at `expected` would meet, or the record to change.
     fn expect(&self, key: &StoreKey, expected: &Version, now: Timestamp) -> Result<&Record, Saved> {
-        match self.live(key, now) {
-            None => Err(Saved::Gone),
-            Some(record) if record.version != *expected => Err(Saved::Conflict),
-            Some(record) => Ok(record),
-        }
+        let record = self.records.get(key).ok_or(Saved::Gone)?;
+        refusal(record, expected, now).map_or(Ok(record), Err)
     }
+}
+
+/// What a write to `record` at `expected` is answered, unless it may happen.
+fn refusal(record: &Record, expected: &Version, now: Timestamp) -> Option<Saved> {
+    if !record.is_live(now) {
+        return Some(Saved::Gone);
+    }
+    (record.version != *expected).then_some(Saved::Conflict)
 }
 
 #[async_trait]
@@ -182,11 +192,16 @@ impl SessionStore for MemoryStore {
     ) -> Result<Saved, StoreError> {
         let mut state = self.write();
         let version = state.next_version();
-        let record = match state.expect(key, expected, now) {
-            Ok(record) => record.changed(change, version.clone()),
-            Err(refused) => return Ok(refused),
+        let Some(record) = state.records.get_mut(key) else {
+            return Ok(Saved::Gone);
         };
-        state.put(key, record);
+        if let Some(refused) = refusal(record, expected, now) {
+            return Ok(refused);
+        }
+        let changed = record.changed(change, version.clone());
+        let owner = changed.owner.clone();
+        let before = std::mem::replace(record, changed).owner;
+        state.note_owner(key, before.as_ref(), owner);
         Ok(Saved::Stored(version))
     }
 

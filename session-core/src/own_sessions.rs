@@ -1,6 +1,7 @@
 //! "My sessions": what the owner of a session can see and end, and an administrator for them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::clock::Timestamp;
@@ -66,7 +67,7 @@ impl SessionBase {
     /// Nothing changes.
     pub async fn own_sessions(&self) -> Result<Vec<SessionInfo>, SessionError> {
         let (owner, held) = self.owner_and_held()?;
-        let current = self.places_of(held.as_ref());
+        let current = self.places_of(held.as_deref());
         let found = self.0.manager.own_sessions_of(&owner).await?;
         let sessions = found
             .into_iter()
@@ -97,7 +98,7 @@ impl SessionBase {
         else {
             return Ok(false);
         };
-        let is_current = self.places_of(held.as_ref()).contains(&key);
+        let is_current = self.places_of(held.as_deref()).contains(&key);
         let ended = self.0.manager.end_of(&owner, EndScope::One(key)).await;
         if is_current && is_over(&ended) {
             let mut state = self.0.lock();
@@ -122,7 +123,9 @@ impl SessionBase {
     /// Some have ended. Ending again is harmless.
     pub async fn end_others(&self) -> Result<u64, SessionError> {
         let (owner, held) = self.owner_and_held()?;
-        let scope = held.map_or(EndScope::All, |held| EndScope::AllExcept(held.store_key));
+        let scope = held.map_or(EndScope::All, |held| {
+            EndScope::AllExcept(held.store_key.clone())
+        });
         self.0.manager.end_of(&owner, scope).await
     }
 
@@ -150,10 +153,10 @@ impl SessionBase {
         ended
     }
 
-    fn owner_and_held(&self) -> Result<(Owner, Option<Held>), SessionError> {
+    fn owner_and_held(&self) -> Result<(Owner, Option<Arc<Held>>), SessionError> {
         let mut state = self.0.lock();
         state.accessed = true;
-        let owner = state.view.owner.clone().ok_or(SessionError::NoOwner)?;
+        let owner = state.view().owner.clone().ok_or(SessionError::NoOwner)?;
         Ok((owner, state.held.clone()))
     }
 

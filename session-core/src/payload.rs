@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::codec::{Binding, Codec};
 use crate::data::SessionData;
+use crate::key::StoreKey;
+use crate::record::Record;
 use crate::store::StoreError;
 
 /// What a store keeps of a session's data. Cheap to clone; clones share every conversion.
@@ -85,19 +87,21 @@ impl Payload {
         )
     }
 
-    /// The data, as `codec` reads it where `binding` says. What was decoded by another codec, or for another place, is not
-    /// believed: a sealed payload is bound to its place.
+    /// The data of `record`, whose payload this is, as `codec` reads it at `key`. What was decoded by another codec, or for
+    /// another place, is not believed: a sealed payload is bound to its place.
     pub(crate) fn decode(
         &self,
         codec: &Arc<dyn Codec>,
-        binding: Binding,
+        key: &StoreKey,
+        record: &Record,
     ) -> Result<SessionData, StoreError> {
         if let Some(known) = self.0.decoded.get()
-            && known.binding == binding
+            && known.binding.is_of(key, record)
             && Arc::ptr_eq(&known.codec, codec)
         {
             return Ok(known.data.clone());
         }
+        let binding = Binding::of(key, record);
         let data = codec.decode(&binding, &self.to_bytes()?)?;
         let decoded = Decoded {
             data: data.clone(),

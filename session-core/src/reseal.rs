@@ -79,12 +79,7 @@ impl SessionManager {
         if self.codec().is_current(&record.payload.to_bytes()?) {
             return Ok(());
         }
-        let binding = Binding {
-            key: key.clone(),
-            owner: record.owner.clone(),
-            created_at: record.created_at,
-        };
-        let data = match record.payload.decode(self.codec(), binding.clone()) {
+        let data = match record.payload.decode(self.codec(), &key, record) {
             Err(error @ (StoreError::Damaged { .. } | StoreError::Unrepresentable { .. })) => {
                 events::damaged(&key, &error);
                 done.unreadable += 1;
@@ -92,6 +87,7 @@ impl SessionManager {
             }
             decoded => decoded?,
         };
+        let binding = Binding::of(&key, record);
         let payload = Payload::new(data, Arc::clone(self.codec()), binding);
         let change = Change::of(record, payload, ExpiryChange::Keep);
         let call = self.store().save(&key, &record.version, change, now);

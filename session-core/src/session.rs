@@ -102,7 +102,7 @@ impl SessionBase {
     }
 
     fn raw(&self, name: &str) -> Option<RawJson> {
-        self.accessed().view.data.raw(name).cloned()
+        self.accessed().view().data.raw(name).cloned()
     }
 
     pub(crate) fn set_raw(&self, name: ByteString, value: RawJson) -> Result<(), SessionError> {
@@ -147,7 +147,7 @@ impl SessionBase {
 
     /// Refuses a value for which there is no room, before anything is changed.
     fn check_room(&self, state: &State, name: &str, value: &RawJson) -> Result<(), SessionError> {
-        let data = &state.view.data;
+        let data = &state.view().data;
         check_limits(
             data,
             data.measure_with(name, value),
@@ -168,7 +168,7 @@ impl SessionBase {
         let Some(client) = self.0.manager.client() else {
             return Ok(());
         };
-        let mut after = state.view.clone();
+        let mut after = state.view().clone();
         change(&mut after)?;
         client.codec.check_room(&client.place, &after)
     }
@@ -205,7 +205,7 @@ impl fmt::Debug for SessionBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.lock();
         f.debug_struct("SessionBase")
-            .field("len", &state.view.data.len())
+            .field("len", &state.view().data.len())
             .field("is_stored", &state.held.is_some())
             .field("is_accessed", &state.accessed)
             .field("is_modified", &state.modified)

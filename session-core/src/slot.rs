@@ -9,7 +9,6 @@ use crate::change::Selection;
 use crate::commit::Effect;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
-use crate::expiry::Terms;
 use crate::key::SessionKey;
 use crate::outcome::{Completion, IssuedValue, Outcome};
 use crate::policy::Activity;
@@ -74,7 +73,7 @@ impl SessionSlot {
     ///
     /// Nothing is lost; the next call loads.
     pub async fn session(&self) -> Result<SessionBase, SessionError> {
-        if !self.0.is_loaded() {
+        if !self.0.is_loaded_without_store() {
             // The future of a handler has all of this in it, and frameworks keep that in one allocation: at more than about a
             // thousand bytes allocators take their slow way.
             Box::pin(self.0.ensure_loaded()).await?;
@@ -112,6 +111,11 @@ impl SessionSlot {
     /// read. `None` if it has; then call it. Like it, called once.
     #[must_use]
     pub fn commit_without_store(&self) -> Option<Outcome> {
+        self.settle().ok()
+    }
+
+    /// The same, or how far the session is.
+    fn settle(&self) -> Result<Outcome, Phase> {
         let mut state = self.0.lock();
         let answered = match state.phase {
             Phase::Unasked if !self.0.renews_unasked(state.activity) || !state.has_candidates() => {
@@ -124,14 +128,14 @@ impl SessionSlot {
                 let is_settled = state.has_nothing_to_store()
                     && !self.0.renewal_is_due(&state)
                     // Whoever talks to the store for this request may be creating what the client must be told of.
-                    && self.0.turn_if_free().is_some();
+                    && self.0.is_turn_free();
                 is_settled.then(|| self.0.outcome_of(&mut state, true))
             }
         };
         // A task that loads the session from here on must not store under a key that nobody is told of, and so the slot is
         // closed by the same look that finds nothing to store.
         state.headers_sent |= answered.is_some();
-        answered
+        answered.ok_or(state.phase)
     }
 
     /// Stores what the request did, and says what the client must be told. Called once, when the response is ready and
@@ -148,7 +152,9 @@ impl SessionSlot {
     /// expires.
     pub async fn commit(&self, completion: Completion) -> Result<Outcome, SessionError> {
         let outcome = self.commit_open(completion).await;
-        self.close();
+        if outcome.is_err() {
+            self.close();
+        }
         outcome
     }
 
@@ -158,19 +164,19 @@ impl SessionSlot {
         self.0.lock().headers_sent = true;
     }
 
+    /// Leaves the slot open if it fails.
     async fn commit_open(&self, completion: Completion) -> Result<Outcome, SessionError> {
-        if let Some(outcome) = self.commit_without_store() {
-            return Ok(outcome);
-        }
-        let is_asked = self.0.is_asked();
+        let is_asked = match self.settle() {
+            Ok(outcome) => return Ok(outcome),
+            Err(phase) => phase != Phase::Unasked,
+        };
         if !is_asked {
             Box::pin(self.0.ensure_loaded()).await?;
         }
         if completion == Completion::ServerError {
             let mut state = self.0.lock();
             state.log.clear();
-            let base = state.base();
-            state.show(base);
+            state.show_held();
         }
         self.0
             .store(Selection::All, |_| Ok(Effect::Plain(())))
@@ -179,8 +185,8 @@ impl SessionSlot {
         // from here on could not be. If it takes too long, what the commit has stored is told all the same.
         let mut deadline = Deadline::new(&self.0.manager);
         let _turn = self.0.take_turn(&mut deadline).await.ok();
-        self.close();
         let mut state = self.0.lock();
+        state.headers_sent = true;
         // What was changed while the commit was under way has missed it.
         state.is_late |= !state.log.is_empty();
         Ok(self.0.outcome_of(&mut state, is_asked))
@@ -193,8 +199,7 @@ impl Shared {
         match &state.held {
             Some(held) if state.issue => {
                 let policy = self.policy();
-                let terms = Terms::of(&held.base, policy);
-                let max_age = terms.max_age(policy, self.manager.now());
+                let max_age = held.terms.max_age(policy, self.manager.now());
                 Outcome::Issue {
                     value: client_text.unwrap_or_else(|| IssuedValue::key(&held.key)),
                     max_age,

@@ -1,7 +1,7 @@
 //! What one request knows of its session, shared by everything in the request that asks for it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -11,18 +11,20 @@ use crate::data::SessionData;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::events;
+use crate::expiry::Terms;
 use crate::key::{SessionKey, StoreKey};
 use crate::manager::SessionManager;
 use crate::outcome::IssuedValue;
 use crate::policy::{Activity, CLOSURE_TRIES_MAX, Limits, Policy};
-use crate::record::{Record, Version};
+use crate::record::Version;
+use crate::turn::{Taken, Turn};
 
 /// The one allocation behind a slot and all sessions that come from it.
 pub(crate) struct Shared {
     pub(crate) manager: SessionManager,
     state: Mutex<State>,
     /// Held by whoever talks to the store for this request, so that one write is under way at a time.
-    turn: tokio::sync::Mutex<()>,
+    turn: Turn,
 }
 
 #[derive(Default)]
@@ -33,9 +35,9 @@ pub(crate) struct State {
     pub(crate) candidates: Candidates,
     /// What it sent, if sessions live with their clients: there are no keys then.
     pub(crate) client_texts: Vec<Zeroizing<Vec<u8>>>,
-    pub(crate) held: Option<Held>,
-    /// What the application sees: the held record with the pending changes.
-    pub(crate) view: Content,
+    pub(crate) held: Option<Arc<Held>>,
+    /// What the application sees, the held record with the pending changes, unless that is the held record as it is.
+    pub(crate) changed: Option<Content>,
     /// Whether the view may be something else than the pending changes on the held record make of it.
     pub(crate) is_view_stale: bool,
     pub(crate) log: ChangeLog,
@@ -122,21 +124,10 @@ pub(crate) struct Held {
     pub(crate) version: Version,
     pub(crate) expires_at: Timestamp,
     pub(crate) base: Content,
+    /// What `base` says of its expiry.
+    pub(crate) terms: Terms,
     /// Whether it was found in an older place of its key's. Its next write moves it.
     pub(crate) is_to_move: bool,
-}
-
-impl Clone for Held {
-    fn clone(&self) -> Self {
-        Self {
-            key: self.key.duplicate(),
-            store_key: self.store_key.clone(),
-            version: self.version.clone(),
-            expires_at: self.expires_at,
-            base: self.base.clone(),
-            is_to_move: self.is_to_move,
-        }
-    }
 }
 
 impl Clone for Doubt {
@@ -145,38 +136,6 @@ impl Clone for Doubt {
         Self {
             entries: self.entries.clone(),
             moved_to: moved_to.map(|(key, store_key)| (key.duplicate(), store_key.clone())),
-        }
-    }
-}
-
-impl Held {
-    pub(crate) fn new(
-        key: SessionKey,
-        store_key: StoreKey,
-        record: Record,
-        data: SessionData,
-    ) -> Self {
-        let Record {
-            expires_at,
-            version,
-            owner,
-            label,
-            created_at,
-            ..
-        } = record;
-        let base = Content {
-            data,
-            owner,
-            label,
-            created_at,
-        };
-        Self {
-            key,
-            store_key,
-            version,
-            expires_at,
-            base,
-            is_to_move: false,
         }
     }
 }
@@ -227,7 +186,7 @@ impl Shared {
         Self {
             manager,
             state: Mutex::new(state),
-            turn: tokio::sync::Mutex::new(()),
+            turn: Turn::default(),
         }
     }
 
@@ -240,21 +199,22 @@ impl Shared {
         }
     }
 
-    pub(crate) fn turn_if_free(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        self.turn.try_lock().ok()
+    /// Whether nobody talks to the store for this request at this moment.
+    pub(crate) fn is_turn_free(&self) -> bool {
+        self.turn.is_free()
     }
 
     /// Waits for this request's other calls. Not for ever: one of them may be a future that somebody holds and never polls.
     pub(crate) async fn take_turn(
         &self,
         deadline: &mut Deadline<'_>,
-    ) -> Result<tokio::sync::MutexGuard<'_, ()>, SessionError> {
-        if let Some(turn) = self.turn_if_free() {
+    ) -> Result<Taken<'_>, SessionError> {
+        if let Some(turn) = self.turn.try_take() {
             return Ok(turn);
         }
         let turn = deadline.wait_as_for_one(
             "finish an earlier call of the same request",
-            self.turn.lock(),
+            self.turn.take(),
         );
         // Rare: the future of every request has room for what is not.
         Ok(Box::pin(turn).await?)
@@ -286,11 +246,11 @@ impl Shared {
         for tries_left in (0..CLOSURE_TRIES_MAX).rev() {
             let (log, base, generation, epoch) = {
                 let mut state = self.lock();
-                let base = state.base();
                 if state.log.is_empty() {
-                    state.show(base);
+                    state.show_held();
                     return;
                 }
+                let base = state.base().clone();
                 (state.log.clone(), base, state.generation, state.epoch)
             };
             let (view, all_fit) = log.preview(&base);
@@ -313,11 +273,22 @@ impl State {
     }
 
     /// What the held record holds, or nothing.
-    pub(crate) fn base(&self) -> Content {
-        self.held
-            .as_ref()
-            .map(|held| held.base.clone())
-            .unwrap_or_default()
+    pub(crate) fn base(&self) -> &Content {
+        self.held.as_ref().map_or(Content::EMPTY, |held| &held.base)
+    }
+
+    /// What the application sees: the held record with the pending changes.
+    pub(crate) fn view(&self) -> &Content {
+        self.changed.as_ref().unwrap_or_else(|| self.base())
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn view_mut(&mut self) -> &mut Content {
+        let held = &self.held;
+        self.changed.get_or_insert_with(|| {
+            let base = held.as_ref().map(|held| held.base.clone());
+            base.unwrap_or_default()
+        })
     }
 
     /// Whether a commit has nothing to do but, at most, renew.
@@ -327,9 +298,24 @@ impl State {
 
     /// Makes `view` what the application sees: what the pending changes on the held record make of it.
     pub(crate) fn show(&mut self, view: Content) {
-        self.view = view;
+        self.changed = Some(view);
         self.is_view_stale = false;
         self.generation += 1;
+    }
+
+    /// Makes the held record, or nothing, what the application sees: nothing is pending.
+    pub(crate) fn show_held(&mut self) {
+        self.changed = None;
+        self.is_view_stale = false;
+        self.generation += 1;
+    }
+
+    /// Makes `held` the record that changes are done on. What the application sees is still what it saw.
+    pub(crate) fn hold(&mut self, held: Option<Arc<Held>>) {
+        // It may have seen the record from before as it was.
+        self.view_mut();
+        self.held = held;
+        self.outdate_view();
     }
 
     /// Makes another record the held one, or what is pending something else. The view is still that of before.
@@ -340,7 +326,7 @@ impl State {
 
     /// Notes a change that needs none of the application's code, and shows it.
     pub(crate) fn apply(&mut self, entry: Entry) -> Result<(), SessionError> {
-        let done = entry.replay(&mut self.view);
+        let done = entry.replay(self.view_mut());
         self.is_view_stale |= done.is_err();
         self.note(entry);
         done
@@ -366,7 +352,7 @@ impl State {
             self.ended.push(store_key);
         }
         self.epoch += 1;
-        self.show(Content::default());
+        self.show_held();
         self.accessed = true;
         self.modified = true;
         self.flushed = true;

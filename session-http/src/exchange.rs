@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     is_safe: bool,
     is_in_the_clear: bool,
     is_asked: bool,
+    /// Whether the slot knows already that the response's headers are out, or there is none.
+    is_closed: bool,
 }
 
 /// Whether another response comes after this one, which is then not seen here. It carries no cookie, and so nothing may be
@@ -76,6 +78,7 @@ impl Exchange {
             is_safe,
             is_in_the_clear,
             is_asked: false,
+            is_closed: false,
         }
     }
 
@@ -115,10 +118,12 @@ impl Exchange {
 
     /// Tells the client and the caches, or that the handler's response must not be sent.
     pub(crate) fn finish(
-        self,
+        mut self,
         committed: Committed,
         headers: &mut HeaderMap,
     ) -> Result<(), Box<Refusal>> {
+        // By the commit.
+        self.is_closed = true;
         let setup = self.carried.0.setup();
         match committed {
             Ok(Outcome::Untouched) => Ok(()),
@@ -188,7 +193,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(slot) = self.carried.0.settle() {
+        if !self.is_closed
+            && let Some(slot) = self.carried.0.settle()
+        {
             slot.close();
         }
     }

@@ -368,7 +368,7 @@ impl Shared {
             State {
                 phase: Phase::Loaded,
                 held: state.held.clone(),
-                view: state.view.clone(),
+                changed: state.changed.clone(),
                 activity: state.activity,
                 headers_sent: true,
                 ..State::default()

@@ -84,9 +84,9 @@ impl SessionBase {
         let codec = self.0.manager.codec();
         let state = self.accessed();
         if codec.is_shared() {
-            codec.owner(&state.view.data)
+            codec.owner(&state.view().data)
         } else {
-            state.view.owner.clone()
+            state.view().owner.clone()
         }
     }
 
@@ -115,7 +115,7 @@ impl SessionBase {
     #[must_use]
     pub fn label(&self) -> Option<String> {
         self.accessed()
-            .view
+            .view()
             .label
             .as_ref()
             .map(|label| label.as_str().to_owned())
@@ -211,7 +211,7 @@ impl SessionBase {
     }
 
     fn terms(&self) -> Terms {
-        Terms::of(&self.accessed().view, self.0.policy())
+        Terms::of(self.accessed().view(), self.0.policy())
     }
 
     fn set_or_remove(&self, name: &'static str, raw: Option<RawJson>) -> Result<(), SessionError> {

@@ -80,7 +80,7 @@ impl SessionBase {
     pub fn remove(&self, name: impl AsRef<str>) -> bool {
         let name = name.as_ref();
         let mut state = self.accessed();
-        let is_there = !name.starts_with('_') && state.view.data.contains(name);
+        let is_there = !name.starts_with('_') && state.view().data.contains(name);
         is_there
             && state
                 .apply(Entry::Remove {
@@ -128,7 +128,7 @@ impl SessionBase {
         let made = make();
         let (name, value) = RawJson::named(name, &made)?;
         let mut state = self.accessed();
-        if let Some(raw) = state.view.data.raw(&name).cloned() {
+        if let Some(raw) = state.view().data.raw(&name).cloned() {
             drop(state);
             return raw.parse(&name);
         }
@@ -155,11 +155,15 @@ impl SessionBase {
             self.check_name(name)?;
         }
         let mut state = self.accessed();
-        let mut after = state.view.data.clone();
+        let mut after = state.view().data.clone();
         for (name, value) in values.raw_entries() {
             after.set_raw(name, value.clone());
         }
-        check_limits(&state.view.data, after.measure(), self.0.policy().limits())?;
+        check_limits(
+            &state.view().data,
+            after.measure(),
+            self.0.policy().limits(),
+        )?;
         self.check_client_room(&state, |content| {
             content.data = after;
             Ok(())
@@ -225,15 +229,15 @@ impl SessionBase {
             // The application's code, so without the lock: if somebody else in this request was faster, once more.
             let value = modifier(before.as_ref())?;
             let mut state = self.0.lock();
-            if state.view.data.raw(&name) != before.as_ref() {
+            if state.view().data.raw(&name) != before.as_ref() {
                 continue;
             }
             match value {
                 Some(value) => {
                     self.check_room(&state, &name, &value)?;
-                    state.view.data.set_raw(&name, value);
+                    state.view_mut().data.set_raw(&name, value);
                 }
-                None => drop(state.view.data.take_raw(&name)),
+                None => drop(state.view_mut().data.take_raw(&name)),
             }
             state.note(Entry::Modify { name, modifier });
             return Ok(());
@@ -366,7 +370,7 @@ impl SessionBase {
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         self.accessed()
-            .view
+            .view()
             .data
             .iter()
             .map(|(name, _)| name.to_owned())
@@ -377,13 +381,13 @@ impl SessionBase {
     #[doc(alias = "items")]
     #[must_use]
     pub fn snapshot(&self) -> SessionData {
-        self.accessed().view.data.clone()
+        self.accessed().view().data.clone()
     }
 
     /// How many names there are, the framework's own included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.accessed().view.data.len()
+        self.accessed().view().data.len()
     }
 
     /// Whether there are none.
