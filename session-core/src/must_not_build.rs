@@ -97,3 +97,10 @@ mod leak_02_a_key_is_not_copied {}
 /// # }
 /// ```
 mod rest_05_there_is_no_cipher_to_misuse {}
+
+/// ```compile_fail
+/// # fn stream(detached: &session_core::DetachedSession) {
+/// detached.set("n", &1).unwrap();
+/// # }
+/// ```
+mod what_outlives_its_request_has_no_set_that_waits_for_a_commit {}

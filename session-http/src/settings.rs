@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use session_core::{Limits, Policy, Reissue, Renewal, SessionManager};
+use session_core::{KeyPolicy, Limits, Policy, Reissue, Renewal, SessionManager};
 use zeroize::Zeroizing;
 
 use crate::config::{CookieConfig, CookieConfigBuilder, SameSite};
@@ -25,6 +25,7 @@ pub struct SessionSettings {
     policy: Policy,
     cookie: CookieConfigBuilder,
     insecure_plain_http: bool,
+    application: Option<String>,
     secrets: Secrets,
 }
 
@@ -54,6 +55,7 @@ impl SessionSettings {
             policy,
             cookie: cookie.to_builder(),
             insecure_plain_http: false,
+            application: None,
             secrets: Secrets::default(),
         }
     }
@@ -148,7 +150,13 @@ impl SessionSettings {
                 "has to be shorter than idle_timeout, or no session would be renewed in time";
             return Err(invalid("renew_after", advice));
         }
-        self.secrets.in_policy(self.policy.clone())
+        let name = self.application.as_deref();
+        let policy = self.policy.clone();
+        let policy = match name {
+            Some(name) => policy.with_keys(KeyPolicy::hashed_for(name)),
+            None => policy,
+        };
+        self.secrets.in_policy(policy, name)
     }
 
     /// What the session's cookie looks like.
@@ -168,7 +176,8 @@ impl SessionSettings {
     /// As for [`policy`](Self::policy), also for the other secret.
     pub fn manager(&self, manager: impl Into<SessionManager>) -> Result<SessionManager, Error> {
         let manager = manager.into().with_policy(self.policy()?);
-        self.secrets.in_manager(manager)
+        let name = self.application.as_deref();
+        self.secrets.in_manager(manager, name)
     }
 
     /// All of it: sessions in `store`, in a cookie.
@@ -274,6 +283,7 @@ impl SessionSettings {
                 self.change_cookie(|cookie| cookie.with_partitioned(flag));
             }
             "insecure_plain_http" => self.insecure_plain_http = given.flag()?,
+            "application" => self.application = Some(given.text()?.to_owned()),
             _ => return self.put_policy(name, given),
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::Advice;
 
 /// Every setting by its name in a file. In the environment it is in capitals, behind a prefix.
-pub(super) const ALL: [&str; 28] = [
+pub(super) const ALL: [&str; 29] = [
     "cookie_name",
     "cookie_path",
     "cookie_domain",
@@ -12,6 +12,7 @@ pub(super) const ALL: [&str; 28] = [
     "cookie_same_site",
     "cookie_partitioned",
     "insecure_plain_http",
+    "application",
     "idle_timeout",
     "absolute_timeout",
     "anonymous_idle_timeout",

@@ -28,11 +28,15 @@ impl Secrets {
         Err(WITHOUT_SECRETS)
     }
 
-    pub(super) fn in_policy(&self, policy: Policy) -> Result<Policy, Error> {
+    pub(super) fn in_policy(&self, policy: Policy, _name: Option<&str>) -> Result<Policy, Error> {
         Ok(policy)
     }
 
-    pub(super) fn in_manager(&self, manager: SessionManager) -> Result<SessionManager, Error> {
+    pub(super) fn in_manager(
+        &self,
+        manager: SessionManager,
+        _name: Option<&str>,
+    ) -> Result<SessionManager, Error> {
         Ok(manager)
     }
 }
@@ -59,11 +63,16 @@ mod sealed {
     }
 
     impl Keys {
-        fn ring(&self) -> Result<KeyRing, Error> {
-            match self {
-                Self::File(path) => Ok(KeyRing::from_file(path)?),
-                Self::Ring(ring) => Ok(ring.clone()),
-            }
+        /// The keys of the application of this name, if it has one.
+        fn ring(&self, name: Option<&str>) -> Result<KeyRing, Error> {
+            let ring = match self {
+                Self::File(path) => KeyRing::from_file(path)?,
+                Self::Ring(ring) => ring.clone(),
+            };
+            Ok(match name {
+                Some(name) => ring.with_name(name),
+                None => ring,
+            })
         }
     }
 
@@ -89,22 +98,27 @@ mod sealed {
             Ok(())
         }
 
-        pub(in super::super) fn in_policy(&self, policy: Policy) -> Result<Policy, Error> {
+        pub(in super::super) fn in_policy(
+            &self,
+            policy: Policy,
+            name: Option<&str>,
+        ) -> Result<Policy, Error> {
             let Some(keys) = &self.digest else {
                 return Ok(policy);
             };
-            let keys = DigestKeys::new(&keys.ring()?);
+            let keys = DigestKeys::new(&keys.ring(name)?);
             Ok(policy.with_keys(KeyPolicy::Keyed(keys)))
         }
 
         pub(in super::super) fn in_manager(
             &self,
             manager: SessionManager,
+            name: Option<&str>,
         ) -> Result<SessionManager, Error> {
             let Some(keys) = &self.sealing else {
                 return Ok(manager);
             };
-            Ok(manager.with_codec(SealedCodec::new(JsonCodec::default(), &keys.ring()?)))
+            Ok(manager.with_codec(SealedCodec::new(JsonCodec::default(), &keys.ring(name)?)))
         }
     }
 }

@@ -160,7 +160,7 @@ async fn a_full_session_is_a_cookie_that_browsers_keep_with_whatever_name_and_at
 }
 
 #[tokio::test]
-async fn a_text_is_worth_nothing_in_another_cookie() {
+async fn sep_01_a_text_is_worth_nothing_in_another_cookie() {
     let named = |name: &str| {
         let cookie = CookieConfig::builder().with_name(name).build().unwrap();
         app(layer().with_cookie(cookie))

@@ -1,6 +1,7 @@
 //! What an operator may set: from files, from the environment, and what is refused.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use session_core::{MemoryStore, Reissue, Renewal};
@@ -312,6 +313,27 @@ fn plain_http_is_asked_for_by_the_name_that_says_what_it_costs() {
     assert!(!insecure.contains("; Secure"), "{insecure}");
 }
 
+#[tokio::test]
+async fn sep_01_an_application_opens_no_session_of_another_in_the_same_store() {
+    let store = Arc::new(MemoryStore::new());
+    let manager = |name: Option<&str>| {
+        let vars = name.map(|name| ("SESSION_APPLICATION", name));
+        let settings = SessionSettings::default().with_vars(FROM_NAMES, vars);
+        settings.unwrap().manager(Arc::clone(&store)).unwrap()
+    };
+    let all = [Some("shop"), Some("shop-staging"), None].map(manager);
+    for (number, own) in all.iter().enumerate() {
+        let session = own.start();
+        session.log_in("ada").unwrap();
+        session.save().await.unwrap();
+        let key = session.session_key().unwrap();
+        for (other, manager) in all.iter().enumerate() {
+            let found = manager.load(&key).await.unwrap();
+            assert_eq!(found.is_some(), number == other, "{number} in {other}");
+        }
+    }
+}
+
 /// Variables can't be set in a process that has threads, so that this test runs itself once more, in an environment of its own.
 #[test]
 fn the_environment_itself_is_read() {
@@ -343,9 +365,8 @@ fn the_environment_itself_is_read() {
 #[cfg(all(feature = "sealed", unix))]
 mod secrets {
     use std::fmt::Write as _;
-    use std::sync::Arc;
 
-    use session_core::store::{SessionStore, StoreKey, Timestamp};
+    use session_core::store::{NewRecord, SessionStore, StoreKey, Timestamp};
     use session_core::{KeyPolicy, SessionKey};
 
     use super::*;
@@ -396,6 +417,39 @@ mod secrets {
             let debug = format!("{settings:?}");
             assert!(!debug.contains("AAEC"), "a secret is printed: {debug}");
         }
+    }
+
+    #[tokio::test]
+    async fn sep_01_what_one_application_sealed_another_does_not_open_with_the_same_secret() {
+        let store = Arc::new(MemoryStore::new());
+        let settings = |name| {
+            by_vars(&[
+                ("SESSION_APPLICATION", name),
+                ("SESSION_DIGEST_KEYS", BASE64),
+                ("SESSION_SEALING_KEYS", BASE64),
+            ])
+            .unwrap()
+        };
+        let [shop, staging] = ["shop", "shop-staging"].map(settings);
+        let manager = shop.manager(Arc::clone(&store)).unwrap();
+        let session = manager.start();
+        session.set("name", "Ada").unwrap();
+        session.save().await.unwrap();
+        let key = session.session_key().unwrap();
+        let place = |settings: &SessionSettings| {
+            let policy = settings.policy().unwrap();
+            policy.keys().store_key(&key)
+        };
+        assert_ne!(place(&shop), place(&staging), "both look in the same place");
+        // Somebody who can write the store puts it where the other one looks.
+        let now = Timestamp::from(SystemTime::UNIX_EPOCH);
+        let record = store.load(&place(&shop), now).await.unwrap().unwrap();
+        let mut copy = NewRecord::new(record.payload, record.expires_at);
+        copy.created_at = record.created_at;
+        store.create(&place(&staging), copy, now).await.unwrap();
+        let manager = staging.manager(Arc::clone(&store)).unwrap();
+        let found = manager.load(&key).await;
+        assert!(!matches!(found, Ok(Some(_))), "it opens there as well");
     }
 
     #[test]

@@ -132,7 +132,8 @@ fn in_one_store(office_keys: KeyPolicy) -> Router {
 }
 
 #[tokio::test]
-async fn a_key_of_one_is_unknown_to_the_other_if_their_stores_or_their_key_policies_differ() {
+async fn sep_01_a_key_of_one_is_unknown_to_the_other_if_their_stores_or_their_key_policies_differ()
+{
     let two_stores = app(Site::new().layer(), Site::new().layer());
     let named = in_one_store(KeyPolicy::hashed_for("office"));
     // What the page warns of: whoever has a session in the shop has the same one in the office.
@@ -145,6 +146,38 @@ async fn a_key_of_one_is_unknown_to_the_other_if_their_stores_or_their_key_polic
         assert_eq!(reply.body, expected);
         let reply = send(&app, get("/look", Some(&cookies))).await;
         assert_eq!(reply.body, "1 10", "each opens its own");
+    }
+}
+
+/// Who logs in gets a second cookie, of another name, and what the first one opens has nobody logged in.
+#[tokio::test]
+async fn fix_09_with_a_cookie_for_members_alone_the_anonymous_one_never_opens_a_record_with_an_owner()
+ {
+    let store = Arc::new(MemoryStore::new());
+    let visitors = SessionManager::new(Arc::clone(&store));
+    let keys = KeyPolicy::hashed_for("members");
+    let members = SessionManager::new(store).with_policy(Policy::new().with_keys(keys));
+    let log_in = async |visitor: Session, member: SessionOf<Office>| {
+        visitor.set("n", &1)?;
+        member.log_in("ada")?;
+        Ok::<_, Error>("in")
+    };
+    let look = async |visitor: Session, member: SessionOf<Office>| {
+        let owner = |is_there: bool| if is_there { "somebody" } else { "nobody" };
+        let (first, second) = (visitor.owner(), member.owner());
+        format!("{} {}", owner(first.is_some()), owner(second.is_some()))
+    };
+    let app = Router::new()
+        .route("/log-in", any(log_in))
+        .route("/look", any(look))
+        .layer(named(SessionLayer::new(visitors), SHOP))
+        .layer(named(SessionLayer::new(members), OFFICE).with_marker::<Office>());
+    let cookies = both(&send(&app, get("/log-in", None)).await);
+    let swapped = cookies.replace(SHOP, "both").replace(OFFICE, SHOP);
+    let swapped = swapped.replace("both", OFFICE);
+    for (cookies, expected) in [(cookies, "nobody somebody"), (swapped, "nobody nobody")] {
+        let reply = send(&app, get("/look", Some(&cookies))).await;
+        assert_eq!(reply.body, expected);
     }
 }
 
