@@ -109,6 +109,48 @@ async fn clear_expired_removes_what_has_expired_and_a_dry_run_nothing() {
     }
 }
 
+/// The program `script` gives it a terminal, and passes on what is written to that. It belongs to util-linux; elsewhere it takes other
+/// options.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_terminal_gets_a_bar_that_is_gone_in_the_end_and_anything_else_gets_lines() {
+    let site = Site::migrated(Kind::Sqlite);
+    let store = site.store().await;
+    for n in 0..40 {
+        let new = lives(-100, "old");
+        store.create(&key(n), new, long_ago()).await.unwrap();
+    }
+    let arguments = ["clear-expired", "--dry-run", "--store", &site.named];
+    let piped = sessions(&arguments).with(0);
+    assert!(
+        piped.err.contains("looking for expired sessions: ") && !piped.err.contains(['\r', '░']),
+        "no terminal, and no plain line: {:?}",
+        piped.err
+    );
+
+    let words = [env!("CARGO_BIN_EXE_sessions")]
+        .into_iter()
+        .chain(arguments);
+    let line: String = words.map(|word| format!("'{word}' ")).collect();
+    let shown = std::process::Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env_remove("SESSIONS_STORE")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("`script` of util-linux is installed");
+    let shown = Ended::of(shown).with(0).out;
+    let (bar, rest) = shown
+        .rsplit_once("\r\x1b[K")
+        .expect("the bar stays on the line");
+    assert!(
+        bar.contains("looking for expired sessions ") && bar.contains('░'),
+        "a terminal, and no bar: {shown:?}"
+    );
+    assert!(!bar.contains('\n'), "the bar is many lines: {shown:?}");
+    assert!(rest.contains("40 sessions would be removed"), "{shown:?}");
+    assert!(!rest.contains('░'), "{shown:?}");
+}
+
 #[tokio::test]
 async fn stats_count_and_draw_what_is_there() {
     for kind in Site::BOTH {
