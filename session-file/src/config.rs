@@ -26,7 +26,8 @@ pub enum SyncPolicy {
     EveryWrite,
     /// Never: the operating system writes when it likes. A power loss may cost the writes of the last half minute or so,
     /// log-outs included: a session that ended in that time may be back, and a key that was replaced at a log-in may work
-    /// again. A record that was being written may be damaged, which is noticed: its visitor starts afresh.
+    /// again. A record that was written in that time may be damaged (empty, mostly), which is noticed: its visitor starts afresh.
+    /// Writes are several times as fast.
     Never,
 }
 

@@ -10,6 +10,7 @@ mod claim;
 mod layout;
 mod format;
 mod lock;
+mod swap;
 mod publish;
 mod reader;
 mod hop;

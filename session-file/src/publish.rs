@@ -10,8 +10,10 @@ use session_core::store::StoreKey;
 use crate::config::SyncPolicy;
 use crate::format::{self, HEAD_LEN_MAX, Kind, STATE_AT, STATE_SETTLED};
 use crate::layout::{self, Place};
+use crate::swap::exchange;
 
-/// Writes a temporary file and renames it. Every call needs the lock of the place's stripe, except [`settle`](Self::settle).
+/// Writes a temporary file and puts it in place. Every call needs the lock of the place's stripe, except
+/// [`settle`](Self::settle).
 #[derive(Debug)]
 pub(crate) struct Publisher {
     sync: SyncPolicy,
@@ -52,7 +54,7 @@ impl Publisher {
         let temporary = layout::temporary(&place.shard);
         let published = self
             .write(&temporary, bytes)
-            .and_then(|()| self.rename(&temporary, &place.file));
+            .and_then(|()| self.put_in_place(&temporary, &place.file));
         if let Err(error) = published {
             // What is left over would be swept by `clear_expired`.
             drop(self.discard(&temporary));
@@ -158,13 +160,19 @@ impl Publisher {
         self.sync_file(&file)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where files are published; its caller syncs the folder"
-    )]
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    /// Has the temporary file take the record's name, in one step.
+    ///
+    /// Where nothing is synced the two files change places, and the old one is removed: some file systems write a file that is
+    /// renamed over another at once, and let the rename wait for that. A file that was synced has been written.
+    fn put_in_place(&self, temporary: &Path, file: &Path) -> io::Result<()> {
         self.step(Step::Rename)?;
-        fs::rename(from, to)
+        if self.sync == SyncPolicy::Never && exchange(temporary, file).is_ok() {
+            // What is left over would be swept by `clear_expired`.
+            drop(self.discard(temporary));
+            return Ok(());
+        }
+        // There is no old file, or the file system can't exchange them, or this says what is wrong.
+        rename(temporary, file)
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
@@ -190,4 +198,12 @@ impl Publisher {
     const fn step(&self, _step: Step) -> io::Result<()> {
         Ok(())
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where files are published; its callers sync the folder"
+)]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
 }

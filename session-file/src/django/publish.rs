@@ -13,6 +13,7 @@ use session_core::store::Timestamp;
 
 use crate::config::SyncPolicy;
 use crate::layout;
+use crate::swap::exchange;
 
 /// How a file takes another's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,17 +180,6 @@ pub(super) fn give_back(to: &Path, from: &Path) -> io::Result<()> {
 )]
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn exchange(one: &Path, other: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(io::Error::from)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
