@@ -161,6 +161,8 @@ pub(crate) struct Statement {
 pub(crate) enum Gives {
     /// Rows; nothing is written.
     Rows,
+    /// A row or none; nothing is written.
+    Row,
     /// The number of rows that were written.
     Count,
     /// Rows, about what was written.
@@ -179,6 +181,14 @@ impl Statement {
             is_repeatable: true,
             is_prepared: true,
             before: None,
+        }
+    }
+
+    /// Of one row at most.
+    pub(crate) fn reading_one(sql: String) -> Self {
+        Self {
+            gives: Gives::Row,
+            ..Self::reading(sql)
         }
     }
 
@@ -216,7 +226,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn writes(&self) -> bool {
-        self.statement.gives != Gives::Rows
+        !matches!(self.statement.gives, Gives::Rows | Gives::Row)
     }
 }
 
@@ -314,9 +324,10 @@ impl Statements {
         );
         let current = "session_key = ? AND version = ? AND expires_at > ?";
         let reading = |sql: String| Statement::reading(words.parameters(&sql));
+        let reading_one = |sql: String| Statement::reading_one(words.parameters(&sql));
         let writing = |sql: String| Statement::writing(words.parameters(&sql));
         Self {
-            load: reading(format!(
+            load: reading_one(format!(
                 "SELECT {COLUMNS} FROM {table} WHERE session_key = ? AND expires_at > ?"
             )),
             create,
@@ -334,7 +345,7 @@ impl Statements {
                 "UPDATE {table} SET expires_at = ? WHERE session_key = ? AND expires_at > ? AND expires_at < ?"
             ))
             .repeatable(),
-            is_live: reading(format!(
+            is_live: reading_one(format!(
                 "SELECT expires_at FROM {table} WHERE session_key = ? AND expires_at > ?"
             )),
             delete: writing(format!("DELETE FROM {table} WHERE session_key = ?")).repeatable(),
@@ -452,7 +463,11 @@ fn upsert(words: &Words, table: &str) -> Statement {
 
 /// The part of a dialect that is the same text for every driver, and that generics can't say in fewer words.
 macro_rules! speak {
-    ($driver:ty, text: |$text:ident| $as_text:expr) => {
+    (
+        $driver:ty,
+        text: |$text:ident| $as_text:expr,
+        one: |$query:ident, $connection:ident| $one:expr
+    ) => {
         async fn run(
             connection: &mut Connection<Self>,
             call: &Call,
@@ -467,7 +482,7 @@ macro_rules! speak {
                         rows: Vec::new(),
                         affected: Quiet::new(query.execute(connection)).await?.rows_affected(),
                     }),
-                    Gives::Rows | Gives::RowsOfAWrite => Ok(Answer {
+                    Gives::Rows | Gives::Row | Gives::RowsOfAWrite => Ok(Answer {
                         rows: Quiet::new(query.fetch_all(connection)).await?,
                         affected: 0,
                     }),
@@ -494,6 +509,11 @@ macro_rules! speak {
                         rows: Vec::new(),
                         affected: done.rows_affected(),
                     })
+                }
+                Gives::Row => {
+                    let ($query, $connection) = (query, connection);
+                    let rows = $one;
+                    Ok(Answer { rows, affected: 0 })
                 }
                 Gives::Rows | Gives::RowsOfAWrite => {
                     let rows = query.fetch_all(connection).await?;

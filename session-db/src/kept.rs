@@ -373,7 +373,7 @@ mod tests {
         stock.put(one, || true);
         // The task that gives back begins to wait.
         tokio::task::yield_now().await;
-        tokio::time::advance(AWAY_MAX).await;
+        tokio::time::advance(AWAY_MAX + Duration::from_secs(1)).await;
         stock.put(other, || true);
         until("given back", || kept(&stock) == 0).await;
         assert!(

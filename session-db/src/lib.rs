@@ -11,6 +11,7 @@ mod quiet;
 mod dialect;
 mod columns;
 mod kept;
+mod seen_through;
 mod runner;
 mod query;
 mod versions;

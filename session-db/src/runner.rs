@@ -14,6 +14,7 @@ use crate::dialect::{Answer, Call, Connection, Dialect, Row};
 use crate::error::{Failure, Kind};
 use crate::kept::{Keep, Stock, Taken};
 use crate::schema::Whose;
+use crate::seen_through::SeenThrough;
 
 /// How often a statement that the database undid is sent. Deadlocks and serialization errors are won by somebody each time,
 /// so that few tries do; the deadline ends them in any case.
@@ -101,9 +102,8 @@ impl<D: Dialect> Runner<D> {
         };
         let mut lent = self.acquire(begin_by).await?;
         let turn = turn.map(|writers| Arc::clone(&writers.turn));
+        let is_in_turn = turn.is_some();
         let call = Arc::clone(call);
-        // On a task of its own: a request that is dropped, because its client went away, must not leave a connection in
-        // the middle of an answer. It would have to be closed, and whoever can hang up could have us reconnect all day.
         let statement = async move {
             let permit = match &turn {
                 Some(turn) => match permit::<D>(turn, begin_by).await {
@@ -132,12 +132,16 @@ impl<D: Dialect> Runner<D> {
             drop(place);
             result
         };
-        let result = match tokio::spawn(statement.in_current_span()).await {
-            Ok(result) => result,
-            Err(_stopped) => Err(Failure::new::<D>(
-                Kind::Unavailable,
-                "the runtime is shutting down",
-            )),
+        let statement = statement.in_current_span();
+        let result = match is_in_turn {
+            // Others of this process wait for its end, and a task comes to that whoever forgets to ask for it.
+            true => tokio::spawn(statement).await.unwrap_or_else(|_stopped| {
+                Err(Failure::new::<D>(
+                    Kind::Unavailable,
+                    "the runtime is shutting down",
+                ))
+            }),
+            false => SeenThrough::new(statement).await,
         };
         if matches!(&result, Err(failure) if failure.is_lost()) {
             self.wariness.begin();

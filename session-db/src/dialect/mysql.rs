@@ -216,7 +216,11 @@ impl Dialect for MySql {
     }
 
     // The columns are VARBINARY.
-    speak!(sqlx::MySql, text: |text| text.map(str::as_bytes));
+    speak!(
+        sqlx::MySql,
+        text: |text| text.map(str::as_bytes),
+        one: |query, connection| query.fetch_all(connection).await?
+    );
 }
 
 /// Whether the user may do with the table what a session needs. The catalogue shows no rights that come with a role; a

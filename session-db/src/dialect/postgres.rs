@@ -198,7 +198,11 @@ impl Dialect for Postgres {
         (!call.statement.is_prepared).then(|| written_out(call))
     }
 
-    speak!(sqlx::Postgres, text: |text| text);
+    speak!(
+        sqlx::Postgres,
+        text: |text| text,
+        one: |query, connection| query.fetch_all(connection).await?
+    );
 }
 
 const PROTOCOL_VIOLATION: &str = "08P01";

@@ -199,7 +199,12 @@ impl Dialect for Sqlite {
         Ok(row.try_get::<Option<String>, _>(index)?.map(Into::into))
     }
 
-    speak!(sqlx::Sqlite, text: |text| text);
+    // The driver then ends the statement before it hands over the row, and nobody is woken a second time for its end.
+    speak!(
+        sqlx::Sqlite,
+        text: |text| text,
+        one: |query, connection| query.fetch_optional(connection).await?.into_iter().collect()
+    );
 }
 
 async fn inspect_settings(

@@ -117,7 +117,7 @@ impl Statements {
             least,
             ..
         } = words;
-        let reading = |sql: String| Statement::reading(words.parameters(&sql));
+        let reading_one = |sql: String| Statement::reading_one(words.parameters(&sql));
         let writing = |sql: String| Statement::writing(words.parameters(&sql));
         // Floor and cap are both the moment that is set, or a floor without a cap.
         let moved = format!(
@@ -128,7 +128,7 @@ impl Statements {
         let current = format!("{key} AND {data} = ? AND expire_date >= {moment}");
         Self {
             key_times: *key_times,
-            load: reading(format!(
+            load: reading_one(format!(
                 "SELECT {end}, {data} FROM {table} WHERE {key} AND expire_date >= {moment}"
             )),
             create,
@@ -149,7 +149,7 @@ impl Statements {
                 "UPDATE {table} SET expire_date = {moment} WHERE {key} AND expire_date >= {moment} AND expire_date < {moment}"
             ))
             .repeatable(),
-            is_live: reading(format!(
+            is_live: reading_one(format!(
                 "SELECT session_key FROM {table} WHERE {key} AND expire_date >= {moment}"
             )),
             delete: writing(format!("DELETE FROM {table} WHERE {key}")).repeatable(),
