@@ -72,10 +72,11 @@ libraries take turns, batch by batch, so that whatever else the machine does mee
   of sessions from everywhere (in memory 400), after some loads that warm caches and do not count. A multiple is that of a turn
   to the smallest store's turn of the same round. Bytes are those of the process, of the blocks on disk, or what the server
   says, less what an empty store takes; `--full` adds a million sessions, and for files, which take a block of the disk each
-  and are slow to make and to remove, 100,000. In memory a load is a few dozen nanoseconds of computing: what grows with the
-  number of sessions is the wait for memory that no cache of the processor holds.
-- PostgreSQL runs without `fsync`, MariaDB syncs now and then and may keep a gibibyte in memory, and Redis writes nothing to disk. Files and SQLite sync as they do by default: ours with each
-  write, so that the disk is most of what a write costs.
+  and are slow to make and to remove, 100,000. In memory a load is 181 instructions among a thousand sessions and 182 among
+  100,000: what grows with the number of sessions is the wait for memory that no cache of the processor holds.
+- PostgreSQL runs without `fsync`, MariaDB syncs now and then and may keep a gibibyte in memory, and Redis writes nothing to
+  disk. Files and SQLite sync as they do by default: ours with each write, so that the disk is most of
+  what a write costs.
 ";
 
 /// Writes page and plots.
