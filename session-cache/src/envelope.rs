@@ -18,6 +18,9 @@ const ENTRY: u8 = b'E';
 const LEASE: u8 = b'L';
 const TOMBSTONE: u8 = b'T';
 
+/// What comes before the owner of an entry, as the scripts have it.
+const ENTRY_HEAD_BYTES: usize = 81;
+
 /// Stands for something that is not there, as often as the field is wide.
 const ABSENT: u8 = b'-';
 
@@ -57,22 +60,21 @@ impl Slot {
     /// # Errors
     ///
     /// [`StoreError::Damaged`] when the bytes are no slot, or one that a newer release wrote.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a slot keeps a share of the bytes, and the caller has no further use for them"
+    )]
     pub fn from_bytes(cache: &'static str, bytes: Bytes) -> Result<Self, StoreError> {
         if bytes.is_empty() {
             return Ok(Self::Empty);
         }
-        let mut reader = Reader { bytes };
+        let mut reader = Reader {
+            bytes: &bytes,
+            at: 0,
+        };
         reader
             .slot()
             .map_err(|flaw| StoreError::damaged(cache, flaw))
-    }
-}
-
-/// A version as the head has it: the number in hexadecimal digits, which sort as the numbers do.
-pub(crate) fn version_field(version: &Version) -> String {
-    match version {
-        Version::Counter(number) => format!("{number:016x}"),
-        _ => "-".repeat(16),
     }
 }
 
@@ -107,8 +109,18 @@ fn write_entry(bytes: &mut Vec<u8>, cache: &'static str, entry: &Entry) -> Resul
         Version::Content(content) => Some(content.as_bytes()),
         _ => None,
     };
+    let parts = [
+        owner.map_or(0, str::len),
+        label.map_or(0, str::len),
+        content.map_or(0, Bytes::len),
+        payload.len(),
+    ];
+    bytes.reserve_exact(ENTRY_HEAD_BYTES + parts.iter().sum::<usize>());
     bytes.push(ENTRY);
-    bytes.extend_from_slice(version_field(version).as_bytes());
+    match version {
+        Version::Counter(number) => push_hex(bytes, *number, 16),
+        _ => bytes.extend_from_slice(&[ABSENT; 16]),
+    }
     push_decimal(bytes, moment_number(*expires_at), 12);
     push_decimal(bytes, moment_number(*stale_at), 12);
     match created_at {
@@ -127,11 +139,33 @@ fn write_entry(bytes: &mut Vec<u8>, cache: &'static str, entry: &Entry) -> Resul
 }
 
 fn push_hex(bytes: &mut Vec<u8>, number: u64, width: usize) {
-    bytes.extend_from_slice(format!("{number:0width$x}").as_bytes());
+    push_number(bytes, number, 16, width);
 }
 
 fn push_decimal(bytes: &mut Vec<u8>, number: u64, width: usize) {
-    bytes.extend_from_slice(format!("{number:0width$}").as_bytes());
+    push_number(bytes, number, 10, width);
+}
+
+/// Padded with zeros to this width at least. Not by `format!`, which takes several times as long and allocates, and there are
+/// eight numbers in an entry.
+fn push_number(bytes: &mut Vec<u8>, number: u64, radix: u64, width: usize) {
+    // 20 decimal digits at most.
+    let mut digits = [0_u8; 20];
+    let mut rest = number;
+    let mut count = 0;
+    for digit in digits.iter_mut().rev() {
+        if rest == 0 && count >= width {
+            break;
+        }
+        *digit = u8::try_from(rest % radix)
+            .ok()
+            .and_then(|digit| b"0123456789abcdef".get(usize::from(digit)))
+            .copied()
+            .unwrap_or(b'0');
+        rest /= radix;
+        count += 1;
+    }
+    bytes.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
 }
 
 fn push_length(
@@ -144,12 +178,11 @@ fn push_length(
         bytes.extend(std::iter::repeat_n(ABSENT, width));
         return Ok(());
     };
-    let text = format!("{length:0width$x}");
-    if text.len() > width {
-        let bytes_max = if width == 4 { 0xffff } else { 0xffff_ffff };
+    let bytes_max = if width == 4 { 0xffff } else { 0xffff_ffff };
+    if length > bytes_max {
         return Err(StoreError::too_large(cache, length, bytes_max));
     }
-    bytes.extend_from_slice(text.as_bytes());
+    push_hex(bytes, u64::try_from(length).unwrap_or(u64::MAX), width);
     Ok(())
 }
 
@@ -168,12 +201,14 @@ enum Flaw {
     Field(&'static str),
 }
 
-/// What is still to be read.
-struct Reader {
-    bytes: Bytes,
+/// What is still to be read of the bytes.
+struct Reader<'a> {
+    bytes: &'a Bytes,
+    /// Where the next field begins.
+    at: usize,
 }
 
-impl Reader {
+impl<'a> Reader<'a> {
     fn slot(&mut self) -> Result<Slot, Flaw> {
         let magic = self.take(MAGIC.len())?;
         if magic != MAGIC.as_slice() {
@@ -183,14 +218,14 @@ impl Reader {
         let kind = self.take(1)?;
         let slot = match kind.first() {
             Some(&LEASE) => Slot::Leased {
-                lease: Lease::from_number(self.hex(16, "lease")?),
+                lease: Lease::from_number(hex(self.take(16)?, "lease")?),
                 life: self.life()?,
             },
             Some(&TOMBSTONE) => Slot::Tombstone { life: self.life()? },
             Some(&ENTRY) => Slot::Entry(self.entry()?),
             _ => return Err(Flaw::Field("kind")),
         };
-        if self.bytes.is_empty() {
+        if self.at == self.bytes.len() {
             Ok(slot)
         } else {
             Err(Flaw::Long)
@@ -199,41 +234,43 @@ impl Reader {
 
     fn entry(&mut self) -> Result<Entry, Flaw> {
         let number = self.optional(16, |field| hex(field, "version"))?;
-        let expires_at = moment(&self.take(12)?, "expiry")?;
-        let stale_at = moment(&self.take(12)?, "staleness")?;
+        let expires_at = moment(self.take(12)?, "expiry")?;
+        let stale_at = moment(self.take(12)?, "staleness")?;
         let created_at = self.optional(12, |field| moment(field, "creation time"))?;
         let owner_bytes = self.optional(4, |field| length(field, "owner"))?;
         let label_bytes = self.optional(4, |field| length(field, "label"))?;
         let content_bytes = self.optional(8, |field| length(field, "version"))?;
-        let payload_bytes = length(&self.take(8)?, "data")?;
+        let payload_bytes = length(self.take(8)?, "data")?;
         let owner = self.text(owner_bytes, "owner")?;
         let label = self.text(label_bytes, "label")?;
         let version = match (number, content_bytes) {
             (Some(number), None) => Version::Counter(number),
-            (None, Some(length)) => Version::Content(VersionContent::new(self.take(length)?)),
+            (None, Some(length)) => Version::Content(VersionContent::new(self.share(length)?)),
             _ => return Err(Flaw::Field("version")),
         };
-        let payload = Payload::from_bytes(self.take(payload_bytes)?);
+        let payload = Payload::from_bytes(self.share(payload_bytes)?);
         let mut record = Record::new(payload, expires_at, version);
         record.owner = owner.map(Owner::from);
-        record.label = label.as_deref().map(Label::new);
+        record.label = label.map(Label::new);
         record.created_at = created_at;
         Ok(Entry::copy(record, stale_at))
     }
 
-    fn take(&mut self, length: usize) -> Result<Bytes, Flaw> {
-        if self.bytes.len() < length {
-            return Err(Flaw::Short);
-        }
-        Ok(self.bytes.split_to(length))
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Flaw> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let (field, _) = rest.split_at_checked(length).ok_or(Flaw::Short)?;
+        self.at += length;
+        Ok(field)
     }
 
-    fn hex(&mut self, width: usize, what: &'static str) -> Result<u64, Flaw> {
-        hex(&self.take(width)?, what)
+    /// The same without a copy, for what outlives this.
+    fn share(&mut self, length: usize) -> Result<Bytes, Flaw> {
+        let field = self.take(length)?;
+        Ok(self.bytes.slice_ref(field))
     }
 
     fn life(&mut self) -> Result<Duration, Flaw> {
-        Ok(Duration::from_millis(decimal(&self.take(15)?, "life")?))
+        Ok(Duration::from_millis(decimal(self.take(15)?, "life")?))
     }
 
     /// A field of this width, or nothing where it says so.
@@ -246,17 +283,15 @@ impl Reader {
         if field.iter().all(|byte| *byte == ABSENT) {
             return Ok(None);
         }
-        read(&field).map(Some)
+        read(field).map(Some)
     }
 
-    fn text(&mut self, length: Option<usize>, what: &'static str) -> Result<Option<String>, Flaw> {
+    fn text(&mut self, length: Option<usize>, what: &'static str) -> Result<Option<&'a str>, Flaw> {
         let Some(length) = length else {
             return Ok(None);
         };
-        let text = Vec::from(self.take(length)?);
-        match String::from_utf8(text) {
+        match str::from_utf8(self.take(length)?) {
             Ok(text) => Ok(Some(text)),
-            // The error holds the text.
             Err(_not_text) => Err(Flaw::Field(what)),
         }
     }
@@ -271,13 +306,19 @@ fn decimal(field: &[u8], what: &'static str) -> Result<u64, Flaw> {
 }
 
 /// Stricter than `from_str_radix`, which takes signs and capitals, so that there is one way to write each slot.
-fn number(field: &[u8], radix: u32, what: &'static str) -> Result<u64, Flaw> {
-    let is_digit = |byte: &u8| char::from(*byte).is_digit(radix) && !byte.is_ascii_uppercase();
-    if !field.iter().all(is_digit) {
-        return Err(Flaw::Field(what));
+fn number(field: &[u8], radix: u64, what: &'static str) -> Result<u64, Flaw> {
+    let mut number = 0_u64;
+    for byte in field {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' if radix == 16 => byte - b'a' + 10,
+            _ => return Err(Flaw::Field(what)),
+        };
+        let larger = number.checked_mul(radix);
+        let larger = larger.and_then(|number| number.checked_add(u64::from(digit)));
+        number = larger.ok_or(Flaw::Field(what))?;
     }
-    let digits = str::from_utf8(field).unwrap_or_default();
-    u64::from_str_radix(digits, radix).map_err(|_too_large| Flaw::Field(what))
+    Ok(number)
 }
 
 fn length(field: &[u8], what: &'static str) -> Result<usize, Flaw> {
@@ -298,9 +339,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What comes before the owner of an entry, as the scripts have it.
-    const ENTRY_HEAD_BYTES: usize = 81;
 
     fn slots() -> impl Strategy<Value = Slot> {
         let moments =

@@ -26,7 +26,7 @@ use session_core::store::{
 };
 
 use crate::cache::{Cache, SharedCache};
-use crate::envelope::{millis, moment_number, version_field};
+use crate::envelope::{millis, moment_number};
 use crate::slot::{Entry, Lease, Slot, next_version};
 use crate::store::CacheStore;
 
@@ -161,7 +161,12 @@ impl ChangeArguments {
         let unmade = Record::new(change.payload.clone(), now, version.clone());
         let record = unmade.changed(change, version.clone());
         Ok(Self {
-            expected: version_field(expected),
+            expected: match expected {
+                // As the head has it.
+                Version::Counter(number) => format!("{number:016x}"),
+                // Equal to none.
+                _ => String::new(),
+            },
             entry: Slot::Entry(Entry::original(record)).to_bytes(NAME)?,
             moved,
             moment: moment_number(moment).to_string(),
@@ -186,8 +191,10 @@ impl ChangeArguments {
 
 /// What a script answers that may have to ask for more: a number, and perhaps a text.
 fn parts(answer: Value) -> Result<(i64, Option<Vec<u8>>), Failure> {
-    let Value::Array(parts) = answer else {
-        return Err(Failure::strange());
+    let parts = match answer {
+        Value::Int(code) => return Ok((code, None)),
+        Value::Array(parts) => parts,
+        _ => return Err(Failure::strange()),
     };
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next()) {
@@ -332,10 +339,16 @@ impl Cache for RedisCache {
             _ => None,
         };
         let slot = self.slot_key(key);
+        let expires_at = moment_number(record.expires_at).to_string();
         let entry = Slot::Entry(Entry::original(record)).to_bytes(NAME)?;
         let now = moment_number(now).to_string();
         let keys: Vec<&str> = std::iter::once(&*slot).chain(set.as_deref()).collect();
-        let arguments: [&[u8]; 3] = [&entry, now.as_bytes(), key.as_str().as_bytes()];
+        let arguments: [&[u8]; 4] = [
+            &entry,
+            now.as_bytes(),
+            key.as_str().as_bytes(),
+            expires_at.as_bytes(),
+        ];
         let answer = self
             .link()
             .run(&script::ADD, &keys, &arguments, Again::Never)

@@ -105,18 +105,21 @@ const COMMANDS: [&str; 5] = ["EVAL", "EVALSHA", "GET", "ZRANGEBYSCORE", "ZREM"];
 
 /// What scripts may do.
 #[cfg(test)]
-const IN_SCRIPTS: [&str; 11] = [
+const IN_SCRIPTS: [&str; 14] = [
     "DEL",
+    "EXISTS",
     "EXPIREAT",
     "GET",
+    "GETRANGE",
     "PEXPIRE",
     "PTTL",
     "SET",
+    "SETRANGE",
+    "STRLEN",
     "TIME",
     "ZADD",
     "ZREM",
     "ZREMRANGEBYSCORE",
-    "ZSCORE",
 ];
 
 #[tokio::test]

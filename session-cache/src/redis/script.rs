@@ -21,16 +21,22 @@ macro_rules! script {
 }
 
 script!(LEASE, "slot", "lease");
-script!(FILL, "slot", "fill");
-script!(PUT_NEWER, "slot", "put_newer");
-script!(INVALIDATE, "slot", "invalidate");
+script!(FILL, "slot", "put", "fill");
+script!(PUT_NEWER, "slot", "put", "put_newer");
+script!(INVALIDATE, "slot", "owner", "invalidate");
 script!(BURY, "slot", "bury");
-script!(ADD, "slot", "add");
-script!(COMPARE_AND_SWAP, "slot", "change", "compare_and_swap");
-script!(EXPIRE, "slot", "expire");
-script!(ROTATE, "slot", "change", "rotate");
+script!(ADD, "slot", "put", "owner", "add");
+script!(
+    COMPARE_AND_SWAP,
+    "slot",
+    "owner",
+    "change",
+    "compare_and_swap"
+);
+script!(EXPIRE, "slot", "owner", "expire");
+script!(ROTATE, "slot", "owner", "change", "rotate");
 script!(END, "slot", "end");
-script!(INDEX, "slot", "index");
+script!(INDEX, "owner", "index");
 #[cfg(feature = "django")]
 script!(DJANGO_LOAD, "django", "django_load");
 #[cfg(feature = "django")]
@@ -63,9 +69,16 @@ impl Script {
     }
 }
 
+/// Digits of how many keys a script is given.
+const KEY_COUNT_LEN_MAX: usize = 1;
+
 fn command(name: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(keys.len());
+    let texts = [name.len(), script.len(), KEY_COUNT_LEN_MAX];
+    let texts = texts.into_iter();
+    let texts = texts.chain(keys.iter().map(|key| key.len()));
+    let texts = texts.chain(arguments.iter().map(|argument| argument.len()));
+    let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), texts.sum());
+    command.arg(name).arg(script).arg(keys.len());
     for key in keys {
         command.arg(*key);
     }

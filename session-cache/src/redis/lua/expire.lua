@@ -4,13 +4,13 @@
 local held = read(KEYS[1])
 local expires_at, now = tonumber(ARGV[1]), tonumber(ARGV[2])
 if held.kind == '?' then
-  return { -1 }
+  return -1
 end
 if not is_live(held, now) then
-  return { 0 }
+  return 0
 end
 if expires_at <= held.expires_at then
-  return { 1 }
+  return 1
 end
 if held.owner and held.stale_at == NEVER then
   if held.owner ~= ARGV[3] then
@@ -22,5 +22,11 @@ if held.owner and held.stale_at == NEVER then
     return { 3, held.owner }
   end
 end
-put(KEYS[1], timed(held.bytes, expires_at, held.stale_at), expires_at, held.stale_at, now)
-return { 1 }
+local life = lifetime(expires_at, held.stale_at, now)
+if life then
+  redis.call('SETRANGE', KEYS[1], 21, string.format('%012.0f', expires_at))
+  redis.call('PEXPIRE', KEYS[1], life)
+else
+  redis.call('DEL', KEYS[1])
+end
+return 1

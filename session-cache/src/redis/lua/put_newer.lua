@@ -11,9 +11,9 @@ end
 if held.kind ~= 'E' then
   return 0
 end
-local entry = parse(ARGV[1])
+local entry = parse(ARGV[1], #ARGV[1])
 local function halves(version)
-  return number(string.sub(version, 1, 8), '^%x+$', 16), number(string.sub(version, 9, 16), '^%x+$', 16)
+  return tonumber(string.sub(version, 1, 8), 16), tonumber(string.sub(version, 9, 16), 16)
 end
 local held_high, held_low = halves(held.version)
 local high, low = halves(entry.version)

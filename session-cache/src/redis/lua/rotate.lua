@@ -6,26 +6,28 @@
 local held = read(KEYS[1])
 local now = tonumber(ARGV[5])
 if held.kind == '?' then
-  return { -1 }
+  return -1
 end
 if not is_live(held, now) then
-  return { 0 }
+  return 0
 end
-if held.version ~= ARGV[1] or string.find(held.version, '^%-+$') then
-  return { 2 }
+if held.version ~= ARGV[1] then
+  return 2
 end
-local there = read(KEYS[2])
-if there.kind == '?' then
-  return { -1 }
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  local there = read(KEYS[2])
+  if there.kind == '?' then
+    return -1
+  end
+  if there.kind == 'T' or is_live(there, now) then
+    return 4
+  end
 end
-if there.kind == 'T' or is_live(there, now) then
-  return { 4 }
-end
-local bytes, expires_at = changed(held, ARGV[2], ARGV[3], tonumber(ARGV[4]))
+local expires_at = moved(held.expires_at, ARGV[3], tonumber(ARGV[4]))
 if KEYS[3] and expires_at > now then
   index(KEYS[3], ARGV[6], expires_at, now)
 end
-put(KEYS[2], bytes, expires_at, held.stale_at, now)
+put_changed(KEYS[2], ARGV[2], held, expires_at, now, false)
 redis.call('DEL', KEYS[1])
 unindex(ARGV[8], held.owner, ARGV[7])
-return { 1 }
+return 1
