@@ -18,6 +18,9 @@ use support::site::{STALENESS_MAX, Site, version_of};
 use support::{NOW, at, change, key, new, new_of, shown};
 
 #[cfg(test)]
+#[path = "../../session-cache/tests/support/numbers.rs"]
+mod numbers;
+#[cfg(test)]
 mod support;
 
 const BOUND: i64 = 60;
@@ -632,4 +635,32 @@ async fn with_the_database_down_cached_sessions_are_read_and_nothing_is_written(
             "an outage of the database has changed a session"
         );
     }
+}
+
+#[test]
+fn an_operator_can_count_how_often_the_cache_was_given_up() {
+    let numbers = numbers::Numbers::default();
+    let openings = || numbers.of("session.cache.breaker.openings");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    metrics::with_local_recorder(&numbers, || {
+        runtime.expect("a runtime").block_on(async {
+            let process = Site::new().process();
+            process.cache.all(Fate::Refused);
+            for _ in 0..4 {
+                shown(&process.store, &key(1), NOW).await;
+            }
+            assert_eq!(openings(), 0, "it was given up too early");
+            for _ in 0..20 {
+                shown(&process.store, &key(1), NOW).await;
+            }
+            assert_eq!(openings(), 1, "one outage counts as one");
+            // A look whether it is back that fails is the same outage.
+            tokio::time::advance(Duration::from_secs(3_600)).await;
+            shown(&process.store, &key(1), NOW).await;
+            assert_eq!(openings(), 1, "a failed look counts as another outage");
+        });
+    });
 }
