@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 /// After how long a connection is given back to its pool, which tests it and looks at its age. One that nobody uses may stay
 /// away for twice as long.
-pub(crate) const AWAY_MAX: Duration = Duration::from_secs(60);
+const AWAY_MAX: Duration = Duration::from_secs(60);
 
 /// How many connections a store keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
