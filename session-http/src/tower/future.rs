@@ -51,6 +51,8 @@ where
 {
     type Output = F::Output;
 
+    // Every layer that a response passes as an argument copies it once more.
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let (committed, response) = match this.committing.take() {
