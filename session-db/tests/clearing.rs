@@ -248,7 +248,11 @@ fn dos_08_more_than_a_batch_is_cleared_in_several_with_progress_after_each() {
                 .clear_expired(LATER, &mut |total| reports.push(total))
                 .await;
             assert_eq!(cleared.unwrap(), 1_500, "{}", server.name);
-            assert_eq!(reports, [500, 1_000, 1_500, 1_500], "{}", server.name);
+            // At first a few, and then as many as the database does in a moment, but never more than 500.
+            assert_eq!(reports[0], 50, "{}", server.name);
+            assert_eq!(reports.last(), Some(&1_500), "{}", server.name);
+            let steps = reports.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(steps.max() <= Some(500), "{}: {reports:?}", server.name);
             assert_eq!(rows(&store).await, 0, "{}", server.name);
         });
     }
@@ -296,13 +300,13 @@ fn what_an_interrupted_cleaner_left_the_next_one_clears() {
                 })
             };
             let reported = bounded("the first batch", hears.recv()).await;
-            assert_eq!(reported, Some(500), "{}", server.name);
+            assert_eq!(reported, Some(50), "{}", server.name);
             // It rests, or is at its second batch, which the database then does to its end.
             first.abort();
             drop(first.await);
             let removed = store.clear_expired(LATER, &mut |_| {}).await.unwrap();
             assert!(
-                (1..=1_000).contains(&removed),
+                (1..=1_450).contains(&removed),
                 "{}: {removed} were left to the next one",
                 server.name
             );

@@ -16,7 +16,7 @@ use crate::dialect::{Value, call};
 use crate::error::Error;
 use crate::runner::Runner;
 use crate::schema::{Shape, TableName, Whose};
-use crate::table::clear::{Batch, CLEAR_BATCH, OPERATION as CLEAR, SECOND, Sweep};
+use crate::table::clear::{Batch, OPERATION as CLEAR, SECOND, Sweep};
 
 /// Django's table of sessions.
 #[derive(Debug)]
@@ -248,40 +248,45 @@ impl<D: DjangoDialect> DjangoTable<D> {
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, StoreError> {
         let mut sweep = Sweep::begin(D::SYSTEM);
-        while let Some(from) = sweep.next().await {
-            sweep.take(self.clear_batch(from, now), progress).await?;
+        while let Some((from, limit)) = sweep.next().await {
+            let batch = self.clear_batch(from, limit, now);
+            sweep.take(batch, progress).await?;
         }
         Ok(sweep.removed())
     }
 
-    async fn clear_batch(&self, from: Timestamp, now: Timestamp) -> Result<Batch, StoreError> {
-        let limit = Value::from(CLEAR_BATCH);
+    async fn clear_batch(
+        &self,
+        from: Timestamp,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Batch, StoreError> {
         let (begin, to) = (self.moment(from), self.moment(now));
         match &self.statements.clear {
             Clear::FromTheStart(clear) => {
-                let call = clear.with([to, limit]);
+                let call = clear.with([to, limit.into()]);
                 let removed = self.runner.count(CLEAR, call).await?;
-                Ok(Batch::counted(removed, from, None))
+                Ok(Batch::counted(removed, from, limit, None))
             }
             Clear::Told(clear) => {
-                let call = clear.with([begin, to, limit]);
+                let call = clear.with([begin, to, limit.into()]);
                 let rows = self.runner.rows(CLEAR, call).await?;
-                let batch = rows.first().map(|row| Batch::told::<D>(row, from));
+                let batch = rows.first().map(|row| Batch::told::<D>(row, from, limit));
                 let batch = batch.transpose();
                 let batch = batch.map_err(|error| failed::<D>(CLEAR, error))?;
-                Ok(batch.unwrap_or_else(|| Batch::counted(0, from, None)))
+                Ok(batch.unwrap_or_else(|| Batch::counted(0, from, limit, None)))
             }
             Clear::Counted { end, clear } => {
-                let look = end.with([begin.clone(), to, (CLEAR_BATCH - 1).into()]);
+                let look = end.with([begin.clone(), to, (limit - 1).into()]);
                 let rows = self.runner.rows(CLEAR, look).await?;
                 let end = rows.first().map(|row| D::read_moment(&self.times, row, 0));
                 let end = end.transpose();
                 let end = end.map_err(|error| failed::<D>(CLEAR, error))?;
                 // Django keeps fractions of seconds: the whole second belongs to the batch, as far as it is over.
                 let to = end.map_or(now, |end| end.saturating_add(SECOND).min(now));
-                let call = clear.with([begin, self.moment(to), limit]);
+                let call = clear.with([begin, self.moment(to), limit.into()]);
                 let removed = self.runner.count(CLEAR, call).await?;
-                Ok(Batch::counted(removed, from, end))
+                Ok(Batch::counted(removed, from, limit, end))
             }
         }
     }

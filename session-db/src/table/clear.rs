@@ -13,8 +13,19 @@ use super::Table;
 use crate::columns::failed;
 use crate::dialect::{Dialect, Row};
 
-/// How many records one statement of `clear_expired` removes: few enough that nobody waits long for a lock.
-pub(crate) const CLEAR_BATCH: i64 = 500;
+/// How many records one statement of `clear_expired` removes at first, and at least.
+const CLEAR_BATCH_FIRST: i64 = 50;
+const CLEAR_BATCH_MIN: i64 = 10;
+
+/// How many it removes at most: few enough that nobody waits long for a lock.
+const CLEAR_BATCH_MAX: i64 = 500;
+
+/// A batch that takes longer is followed by half as many. Where every record has to be read from a slow disk first, a batch
+/// would else run into the statement's own limit of time, and nothing would ever be cleared.
+const CLEAR_BATCH_SLOW: Duration = Duration::from_millis(250);
+
+/// One that takes less is followed by twice as many.
+const CLEAR_BATCH_FAST: Duration = Duration::from_millis(60);
 
 /// The pause after a batch is as long as the batch took, but at least this, and at most [`CLEAR_PAUSE_MAX`].
 const CLEAR_PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -29,6 +40,8 @@ pub(crate) const OPERATION: &str = "clear expired sessions";
 pub(crate) struct Sweep {
     from: Timestamp,
     removed: u64,
+    /// How many records the next batch removes at most.
+    limit: i64,
     /// When the batch before began.
     batch_began: Option<Instant>,
     is_done: bool,
@@ -61,6 +74,7 @@ impl Sweep {
         Self {
             from: Timestamp::MIN,
             removed: 0,
+            limit: CLEAR_BATCH_FIRST,
             batch_began: None,
             is_done: false,
             span,
@@ -69,8 +83,8 @@ impl Sweep {
         }
     }
 
-    /// From where to remove the next batch, after a rest. `None` if that was the last one.
-    pub(crate) async fn next(&mut self) -> Option<Timestamp> {
+    /// From where to remove the next batch, and how many, after a rest. `None` if that was the last one.
+    pub(crate) async fn next(&mut self) -> Option<(Timestamp, i64)> {
         if self.is_done {
             return None;
         }
@@ -79,7 +93,7 @@ impl Sweep {
             sleep(began.elapsed().clamp(CLEAR_PAUSE_MIN, CLEAR_PAUSE_MAX)).await;
         }
         self.batch_began = Some(Instant::now());
-        Some(self.from)
+        Some((self.from, self.limit))
     }
 
     /// Removes a batch.
@@ -96,6 +110,14 @@ impl Sweep {
                 _ => "failed",
             };
         })?;
+        let took = self
+            .batch_began
+            .map_or(Duration::ZERO, |began| began.elapsed());
+        self.limit = match took {
+            slow if slow > CLEAR_BATCH_SLOW => (self.limit / 2).max(CLEAR_BATCH_MIN),
+            fast if fast < CLEAR_BATCH_FAST => (self.limit * 2).min(CLEAR_BATCH_MAX),
+            _ => self.limit,
+        };
         telemetry::purged(batch.removed);
         self.removed = self.removed.saturating_add(batch.removed);
         self.from = batch.next;
@@ -123,20 +145,30 @@ impl Drop for Sweep {
 }
 
 impl Batch {
-    /// What a statement came to that answered with a row: how many it removed, and from where to go on.
-    pub(crate) fn told<D: Dialect>(row: &Row<D>, from: Timestamp) -> Result<Self, sqlx::Error> {
+    /// What a statement came to that was to remove `limit`, and answered with a row: how many it removed, and from where to go
+    /// on.
+    pub(crate) fn told<D: Dialect>(
+        row: &Row<D>,
+        from: Timestamp,
+        limit: i64,
+    ) -> Result<Self, sqlx::Error> {
         let (count, last) = (D::integer(row, 0)?, D::nullable_integer(row, 1)?);
         let removed = u64::try_from(count).unwrap_or(0);
         Ok(Self {
             removed,
             next: last.map_or(from, Timestamp::from_secs),
-            is_last: removed < CLEAR_BATCH.unsigned_abs(),
+            is_last: removed < limit.unsigned_abs(),
         })
     }
 
     /// What a statement came to that answered with the number that it removed. `end` is when the last of the batch expired,
     /// if the database was asked for it, and found a whole batch.
-    pub(crate) fn counted(removed: u64, from: Timestamp, end: Option<Timestamp>) -> Self {
+    pub(crate) fn counted(
+        removed: u64,
+        from: Timestamp,
+        limit: i64,
+        end: Option<Timestamp>,
+    ) -> Self {
         let next = match end {
             // Others hold a whole batch of one second's: it is passed over.
             Some(end) if end == from && removed == 0 => end.saturating_add(SECOND),
@@ -146,7 +178,7 @@ impl Batch {
         Self {
             removed,
             next,
-            is_last: end.is_none() && removed < CLEAR_BATCH.unsigned_abs(),
+            is_last: end.is_none() && removed < limit.unsigned_abs(),
         }
     }
 }
@@ -158,22 +190,31 @@ impl<D: Dialect> Table<D> {
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<u64, StoreError> {
         let mut sweep = Sweep::begin(D::SYSTEM);
-        while let Some(from) = sweep.next().await {
-            sweep.take(self.clear_batch(from, now), progress).await?;
+        while let Some((from, limit)) = sweep.next().await {
+            let batch = self.clear_batch(from, limit, now);
+            sweep.take(batch, progress).await?;
         }
         Ok(sweep.removed())
     }
 
-    async fn clear_batch(&self, from: Timestamp, now: Timestamp) -> Result<Batch, StoreError> {
-        let end = self.batch_end(from, now).await?;
+    async fn clear_batch(
+        &self,
+        from: Timestamp,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Batch, StoreError> {
+        let end = self.batch_end(from, limit, now).await?;
         let to = end.unwrap_or(now);
-        let values = [from.into(), to.into(), CLEAR_BATCH.into()];
+        let values = [from.into(), to.into(), limit.into()];
         let call = self.statements.clear.with(values);
         let answer = self.runner.run(call, self.runner.deadline()).await;
         let answer = answer.map_err(|failure| failure.into_store_error::<D>(OPERATION))?;
         match answer.rows.first() {
-            Some(row) => Batch::told::<D>(row, from).map_err(|error| failed::<D>(OPERATION, error)),
-            None => Ok(Batch::counted(answer.affected, from, end)),
+            Some(row) => {
+                let batch = Batch::told::<D>(row, from, limit);
+                batch.map_err(|error| failed::<D>(OPERATION, error))
+            }
+            None => Ok(Batch::counted(answer.affected, from, limit, end)),
         }
     }
 
@@ -181,15 +222,44 @@ impl<D: Dialect> Table<D> {
     async fn batch_end(
         &self,
         from: Timestamp,
+        limit: i64,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let Some(statement) = &self.statements.batch_end else {
             return Ok(None);
         };
-        let call = statement.with([from.into(), now.into(), (CLEAR_BATCH - 1).into()]);
+        let call = statement.with([from.into(), now.into(), (limit - 1).into()]);
         let rows = self.runner.rows(OPERATION, call).await?;
         let end = rows.first().map(|row| D::integer(row, 0)).transpose();
         let end = end.map_err(|error| failed::<D>(OPERATION, error))?;
         Ok(end.map(Timestamp::from_secs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_are_as_large_as_the_database_is_fast() {
+        let mut sweep = Sweep::begin("sqlite");
+        let mut limits = Vec::new();
+        for milliseconds in [
+            1, 1, 1, 1, 100, 400, 400, 1, 9_000, 9_000, 9_000, 9_000, 9_000,
+        ] {
+            let (from, limit) = sweep.next().await.unwrap();
+            limits.push(limit);
+            let batch = async {
+                tokio::time::advance(Duration::from_millis(milliseconds)).await;
+                Ok(Batch::counted(limit.unsigned_abs(), from, limit, None))
+            };
+            sweep.take(batch, &mut |_| {}).await.unwrap();
+        }
+        assert_eq!(
+            limits,
+            [50, 100, 200, 400, 500, 500, 250, 125, 250, 125, 62, 31, 15],
+            "a slow database is asked for more than it does in time, or a fast one for less"
+        );
+        assert_eq!(sweep.next().await.unwrap().1, CLEAR_BATCH_MIN);
     }
 }
