@@ -80,7 +80,7 @@ fn key(number: u64) -> StoreKey {
 
 #[cfg(test)]
 fn data(what: &str) -> Payload {
-    Payload::from_bytes(format!("{MARK} {what}"))
+    Payload::from_bytes(format!("{MARK}.{what}"))
 }
 
 /// All operations, on the session at key 1 and a free key: what went wrong of them, as text.
