@@ -1,5 +1,6 @@
 //! Executes what prose can't keep: which checks there are, and what they look at.
 
+mod code_blocks;
 mod crypto;
 mod documents;
 mod graph;
@@ -100,6 +101,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Checked>> {
             workspace.root.join(path).exists()
         }))
     })?;
+    add("code on pages", &mut || Ok(code_blocks::check(&files)))?;
     add("README", &mut || Ok(documents::readme(&files)))?;
     add("unsafe code", &mut || Ok(crypto::unsafe_code(&files)))?;
     add("cryptography", &mut || Ok(crypto::dependencies(&files)))?;

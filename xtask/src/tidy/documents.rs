@@ -114,7 +114,7 @@ fn targets(line: &str) -> Vec<&str> {
 }
 
 /// `target` as seen from `file`, as a path from the root. `None` if it leads out of the root.
-fn resolve(file: &str, target: &str) -> Option<String> {
+pub(super) fn resolve(file: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
     for part in Path::new(target).components() {
