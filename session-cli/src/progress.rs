@@ -41,6 +41,8 @@ pub(crate) struct Progress {
     voice: Voice,
     what: &'static str,
     told: Option<Instant>,
+    /// How often it was told.
+    times: u32,
 }
 
 impl Progress {
@@ -49,10 +51,12 @@ impl Progress {
             voice,
             what,
             told: None,
+            times: 0,
         }
     }
 
-    /// Tells how much is done, and how much of the whole that is, if anybody knows. The first time at once, and then not too often.
+    /// Tells how much is done, and how much of the whole that is, if anybody knows: otherwise something moves in the bar. The first
+    /// time at once, and then not too often.
     pub(crate) fn at(&mut self, part: Option<f64>, done: impl Display) {
         let is_early = self
             .told
@@ -61,7 +65,11 @@ impl Progress {
             return;
         }
         self.told = Some(Instant::now());
-        let line = line(self.what, part, &done.to_string(), self.voice);
+        let line = match self.voice {
+            Voice::Bar => bar(self.what, part, &done.to_string(), self.times),
+            _ => line(self.what, part, &done.to_string()),
+        };
+        self.times = self.times.wrapping_add(1);
         let mut out = io::stderr().lock();
         // There is nobody to tell if even this fails.
         drop(match self.voice {
@@ -79,18 +87,35 @@ impl Drop for Progress {
     }
 }
 
-fn line(what: &str, part: Option<f64>, done: &str, voice: Voice) -> String {
-    const WIDTH: u32 = 24;
-    let Some(part) = part.map(|part| part.clamp(0.0, 1.0)) else {
-        return format!("{what}: {done}");
-    };
-    if voice != Voice::Bar {
-        return format!("{what}: {:.0} %, {done}", part * 100.0);
+fn line(what: &str, part: Option<f64>, done: &str) -> String {
+    match part {
+        Some(part) => format!("{what}: {:.0} %, {done}", part.clamp(0.0, 1.0) * 100.0),
+        None => format!("{what}: {done}"),
     }
-    let filled = (0..WIDTH).filter(|cell| f64::from(*cell) < part * f64::from(WIDTH));
-    let filled = filled.count();
-    let bar = "█".repeat(filled) + &"░".repeat(24_usize.saturating_sub(filled));
-    format!("{what} {bar} {:>3.0} %  {done}", part * 100.0)
+}
+
+/// How many cells a bar has.
+const WIDTH: u32 = 24;
+
+/// How many of them move to and fro where nobody knows what the whole is.
+const MOVING: u32 = 4;
+
+fn bar(what: &str, part: Option<f64>, done: &str, times: u32) -> String {
+    let Some(part) = part.map(|part| part.clamp(0.0, 1.0)) else {
+        let way = WIDTH - MOVING;
+        let step = times % (2 * way);
+        let first = step.min(2 * way - step);
+        let cells = cells(|cell| (first..first + MOVING).contains(&cell));
+        return format!("{what} {cells} {done}");
+    };
+    let cells = cells(|cell| f64::from(cell) < part * f64::from(WIDTH));
+    format!("{what} {cells} {:>3.0} %  {done}", part * 100.0)
+}
+
+fn cells(is_filled: impl Fn(u32) -> bool) -> String {
+    (0..WIDTH)
+        .map(|cell| if is_filled(cell) { '█' } else { '░' })
+        .collect()
 }
 
 /// Which part of the way through all keys is done at this one. Keys are hashes, so that a tenth of them begins below a tenth of
@@ -108,16 +133,34 @@ mod tests {
     #[test]
     fn a_bar_is_filled_as_far_as_the_work_is_done() {
         for (part, filled) in [(0.0, 0), (0.5, 12), (1.0, 24), (7.0, 24)] {
-            let line = line("counting", Some(part), "5 sessions", Voice::Bar);
-            assert_eq!(line.matches('█').count(), filled, "{line}");
-            assert_eq!(line.matches('░').count(), 24 - filled, "{line}");
+            let bar = bar("counting", Some(part), "5 sessions", 0);
+            assert_eq!(bar.matches('█').count(), filled, "{bar}");
+            assert_eq!(bar.matches('░').count(), 24 - filled, "{bar}");
         }
+    }
+
+    #[test]
+    fn a_bar_of_nobody_knows_how_much_moves_to_and_fro() {
+        let first = |times| bar("removed", None, "5 sessions", times).find('█').unwrap();
+        let firsts: Vec<_> = [0, 1, 20, 21, 39, 40].map(first).into();
+        let cell = '█'.len_utf8();
+        let left = "removed ".len();
         assert_eq!(
-            line("counting", None, "5 sessions", Voice::Bar),
-            "counting: 5 sessions"
+            firsts,
+            [0, 1, 20, 19, 1, 0].map(|cells| left + cells * cell)
         );
+        for times in 0..100 {
+            let bar = bar("removed", None, "5 sessions", times);
+            assert_eq!(bar.matches('█').count(), 4, "{bar}");
+            assert_eq!(bar.matches('░').count(), 20, "{bar}");
+        }
+    }
+
+    #[test]
+    fn a_line_says_the_same_without_a_bar() {
+        assert_eq!(line("counting", None, "5 sessions"), "counting: 5 sessions");
         assert_eq!(
-            line("counting", Some(0.25), "5 sessions", Voice::Lines),
+            line("counting", Some(0.25), "5 sessions"),
             "counting: 25 %, 5 sessions"
         );
     }

@@ -1,7 +1,9 @@
 //! Migrate, check, clear, count, reseal.
 
 use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 use session_core::codec::{JsonCodec, SealedCodec};
 use session_core::{KeyRing, SessionManager};
@@ -109,8 +111,6 @@ async fn clear_expired_removes_what_has_expired_and_a_dry_run_nothing() {
     }
 }
 
-/// The program `script` gives it a terminal, and passes on what is written to that. It belongs to util-linux; elsewhere it takes other
-/// options.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_terminal_gets_a_bar_that_is_gone_in_the_end_and_anything_else_gets_lines() {
@@ -128,27 +128,80 @@ async fn a_terminal_gets_a_bar_that_is_gone_in_the_end_and_anything_else_gets_li
         piped.err
     );
 
+    // The second knows not how much there is.
+    let removing = ["clear-expired", "--store", &site.named];
+    for (arguments, told, said) in [
+        (
+            &arguments[..],
+            "looking for expired sessions ",
+            "40 sessions would be removed",
+        ),
+        (&removing, "removed ", "40 sessions removed"),
+    ] {
+        let shown = on_a_terminal(arguments).with(0).out;
+        let (bar, rest) = shown
+            .rsplit_once("\r\x1b[K")
+            .expect("the bar stays on the line");
+        assert!(
+            bar.contains(told) && bar.contains('░'),
+            "a terminal, and no bar: {shown:?}"
+        );
+        assert!(!bar.contains('\n'), "the bar is many lines: {shown:?}");
+        assert!(rest.contains(said), "{shown:?}");
+        assert!(!rest.contains('░'), "{shown:?}");
+    }
+}
+
+/// The program `script` gives the tool a terminal, and passes on what is written to that. It belongs to util-linux; elsewhere it takes
+/// other options.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(arguments: &[&str]) -> Ended {
     let words = [env!("CARGO_BIN_EXE_sessions")]
         .into_iter()
-        .chain(arguments);
+        .chain(arguments.iter().copied());
     let line: String = words.map(|word| format!("'{word}' ")).collect();
     let shown = std::process::Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .env_remove("SESSIONS_STORE")
         .stdin(std::process::Stdio::null())
-        .output()
-        .expect("`script` of util-linux is installed");
-    let shown = Ended::of(shown).with(0).out;
-    let (bar, rest) = shown
-        .rsplit_once("\r\x1b[K")
-        .expect("the bar stays on the line");
-    assert!(
-        bar.contains("looking for expired sessions ") && bar.contains('░'),
-        "a terminal, and no bar: {shown:?}"
-    );
-    assert!(!bar.contains('\n'), "the bar is many lines: {shown:?}");
-    assert!(rest.contains("40 sessions would be removed"), "{shown:?}");
-    assert!(!rest.contains('░'), "{shown:?}");
+        .output();
+    Ended::of(shown.expect("`script` of util-linux is installed"))
+}
+
+#[tokio::test]
+async fn a_slow_clear_expired_that_is_killed_has_kept_to_its_rate_and_is_finished_by_the_next() {
+    const EXPIRED: u64 = 400;
+    for kind in Site::BOTH {
+        let site = Site::migrated(kind);
+        let store = site.store().await;
+        for n in 0..EXPIRED {
+            let new = lives(-100, "old");
+            store.create(&key(n), new, long_ago()).await.unwrap();
+        }
+        // So slow that it is killed while it rests after its first batch.
+        let slow = ["clear-expired", "--rate", "1", "--store", &site.named];
+        let mut slow = tool(&slow)
+            .args(["--progress", "lines"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(slow.stderr.take().unwrap()).lines();
+        let first = told.next().expect("it tells what it has removed").unwrap();
+        assert!(
+            slow.try_wait().unwrap().is_none(),
+            "400 sessions at one in a second, and it is done: {first}"
+        );
+        slow.kill().unwrap();
+        slow.wait().unwrap();
+        let rest = sessions(&["clear-expired", "--json", "--store", &site.named]).with(0);
+        let rest = rest.json()["removed"].as_u64().unwrap();
+        assert!(
+            rest > 0 && rest < EXPIRED,
+            "{kind:?}: the killed one had removed {}",
+            EXPIRED - rest
+        );
+    }
 }
 
 #[tokio::test]
