@@ -215,7 +215,11 @@ impl DbStoreConfig {
         )]
         whose: Whose,
     ) -> Result<DbPool, Error> {
-        let scheme = url.split(':').next().unwrap_or_default();
+        let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+        // sqlx would take `postgres:app` for a database on this machine.
+        if scheme != "sqlite" && !rest.starts_with("//") {
+            return Err(Error::InvalidUrl { advice: URL_ADVICE });
+        }
         Ok(match scheme {
             #[cfg(feature = "sqlite")]
             "sqlite" => dialect::Sqlite::connect(url, self, whose).await?.into(),

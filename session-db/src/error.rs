@@ -161,12 +161,12 @@ impl Failure {
                 code: Some(io.kind().to_string()),
                 ..sorted(
                     Kind::Lost,
-                    "the connection broke; is the database running, and does the network reach it?",
+                    "the connection broke, or there was none; is the database running, is its host's name right, and does the network reach it?",
                 )
             },
             Driver::Protocol(_) | Driver::WorkerCrashed => sorted(
                 Kind::Lost,
-                "the connection is out of step with the database and was given up",
+                "the connection is out of step with the database and was given up; if that is so each time, something else answers at this host and port",
             ),
             Driver::Tls(_) => sorted(
                 Kind::Unavailable,

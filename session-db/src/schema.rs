@@ -224,6 +224,12 @@ impl Shape {
         }
     }
 
+    /// Whether `migrate` makes good what was found. What else is wrong with a table is not for us to change: it may be
+    /// another's.
+    pub(crate) fn migrates(&self, finding: &str) -> bool {
+        finding == self.whose.missing() || finding.ends_with(self.whose.index_missing())
+    }
+
     /// Compares the columns that are there with those that must be.
     pub(crate) fn column_findings(&self, found: &[Column], findings: &mut Vec<String>) {
         for (name, kind) in self.columns {

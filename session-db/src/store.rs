@@ -121,9 +121,9 @@ impl DbStore {
         Self { table }
     }
 
-    /// Makes the table and its indexes, unless they are there. To be run whenever the program starts, by as many processes
-    /// at once as like. Where all is in place it asks for no right but to read the catalogue, so that the program's role need
-    /// not be one that may make tables.
+    /// Makes the table and its indexes, unless they are there. A table of another's with this name is left as it is. To be run
+    /// whenever the program starts, by as many processes at once as like. Where all is in place it asks for no right but to
+    /// read the catalogue, so that the program's role need not be one that may make tables.
     ///
     /// # Errors
     ///

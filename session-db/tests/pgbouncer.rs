@@ -141,6 +141,27 @@ async fn a_statement_cache_is_an_error_that_says_what_to_set() {
     assert!(text.contains("statement-cache-capacity=0"), "{text}");
 }
 
+#[tokio::test]
+async fn a_login_that_a_pooler_refuses_is_an_error_that_says_where_to_look() {
+    let Some(url) = Server::PgBouncer.url() else {
+        return;
+    };
+    let (server, _) = url.rsplit_once('/').expect("the URL names a database");
+    let (_, host) = server.split_once('@').expect("a URL with a role");
+    for wrong in [
+        format!("postgres://postgres:wrong@{host}/postgres"),
+        format!("{server}/no_such_database"),
+    ] {
+        let url = format!("{wrong}?statement-cache-capacity=0");
+        let error = config().connect(&url).await.expect_err("a wrong URL");
+        let text = chain(&error);
+        assert!(
+            text.contains("look at user, password and database"),
+            "{text}"
+        );
+    }
+}
+
 /// An application's own pool that connects when it is first used, with nothing set: it is the store that meets PgBouncer.
 #[tokio::test]
 async fn a_pool_that_a_pooler_refuses_is_an_error_that_says_what_to_set() {

@@ -105,9 +105,9 @@ impl Dialect for MySql {
         // One statement, under the server's own lock on the table's name: no other lock is needed.
         let text = table.write_into(Self::MIGRATION, Self::QUOTE);
         sqlx::raw_sql(sqlx::AssertSqlSafe(text))
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
-        Ok(())
+        make_indexes(connection, table).await
     }
 
     async fn inspect_table(
@@ -151,20 +151,11 @@ impl Dialect for MySql {
             );
         }
         shape.column_findings(&found, &mut findings);
-        let leading = sqlx::query(
-            "SELECT CAST(COLUMN_NAME AS CHAR), CAST(INDEX_NAME AS CHAR) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND SEQ_IN_INDEX = 1",
-        )
-        .bind(table.schema())
-        .bind(table.name())
-        .fetch_all(connection)
-        .await?;
-        let mut indexes = Vec::new();
-        let mut has_key = false;
-        for row in &leading {
-            let column: String = row.try_get(0)?;
-            has_key |= column == "session_key" && row.try_get::<String, _>(1)? == "PRIMARY";
-            indexes.push(column);
-        }
+        let leading = leading_columns(connection, table).await?;
+        let is_key =
+            |(column, index): &(String, String)| column == "session_key" && index == "PRIMARY";
+        let has_key = leading.iter().any(is_key);
+        let indexes: Vec<String> = leading.into_iter().map(|(column, _)| column).collect();
         if !has_key {
             findings.push("session_key is not the primary key: make it so".to_owned());
         }
@@ -221,6 +212,54 @@ impl Dialect for MySql {
         text: |text| text.map(str::as_bytes),
         one: |query, connection| query.fetch_all(connection).await?
     );
+}
+
+/// The first column of each index, and the index's name.
+async fn leading_columns(
+    connection: &mut Connection<MySql>,
+    table: &TableName,
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT CAST(COLUMN_NAME AS CHAR), CAST(INDEX_NAME AS CHAR) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = COALESCE(?, DATABASE()) AND TABLE_NAME = ? AND SEQ_IN_INDEX = 1",
+    )
+    .bind(table.schema())
+    .bind(table.name())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+/// Makes what a table lacks that is there already: the migration's text makes an index with the table alone.
+async fn make_indexes(
+    connection: &mut Connection<MySql>,
+    table: &TableName,
+) -> Result<(), sqlx::Error> {
+    const DUPLICATE_INDEX: u16 = 1061;
+    let leading = leading_columns(connection, table).await?;
+    for column in ["expires_at", "owner"] {
+        if leading.iter().any(|(leading, _)| leading == column) {
+            continue;
+        }
+        // On a table that is full it takes its time, for which others that migrate wait. MariaDB alone reads such a comment.
+        let sql = format!(
+            "/*M! SET STATEMENT max_statement_time = 0, lock_wait_timeout = 120 FOR */ CREATE INDEX `{}_{column}` ON {} ({column})",
+            table.name(),
+            table.quoted(MySql::QUOTE)
+        );
+        let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *connection);
+        match made.await {
+            Ok(_made) => {}
+            // Another process was faster.
+            Err(sqlx::Error::Database(error))
+                if error
+                    .try_downcast_ref::<MySqlDatabaseError>()
+                    .is_some_and(|error| error.number() == DUPLICATE_INDEX) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether the user may do with the table what a session needs. The catalogue shows no rights that come with a role; a
@@ -286,7 +325,15 @@ fn verdict(number: u16, state: &str) -> Verdict {
             Kind::Unavailable,
             "the server is short of disk or memory; see its log",
         ),
-        1146 | 1049 | 1051 => Verdict::NO_TABLE,
+        1146 | 1051 => Verdict::NO_TABLE,
+        1049 => Verdict::new(
+            Kind::NotSetUp,
+            "the database does not exist: make it, or look at its name in the URL; one that the table's name begins with is made by migrate() after DbStoreConfig::with_schema_creation()",
+        ),
+        1046 => Verdict::new(
+            Kind::NotSetUp,
+            "no database is chosen: write mysql://user:password@host/database, or name the table with its database",
+        ),
         1054 | 1366 | 1406 => Verdict::OTHER_COLUMNS,
         1142..=1143 | 1227 | 1370 => Verdict::new(
             Kind::NotSetUp,

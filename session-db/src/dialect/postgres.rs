@@ -219,6 +219,13 @@ fn violation(ends_the_connection: bool, message: &str) -> Verdict {
             "a pooler refuses the settings of a new connection: behind PgBouncer in transaction mode, connect with ?statement-cache-capacity=0 in the URL, or make your own pool with statement_cache_capacity(0) and extra_float_digits(None)",
         );
     }
+    let is_no_database = message.starts_with("database \"") && message.ends_with("does not exist");
+    if is_no_database || message == "SASL authentication failed" {
+        return Verdict::new(
+            Kind::NotSetUp,
+            "a pooler refused the login: look at user, password and database in the URL, and at what PgBouncer's configuration knows of them",
+        );
+    }
     Verdict::new(
         Kind::Lost,
         "the server, or a pooler before it, ended the connection; see its log",
@@ -260,11 +267,15 @@ fn verdict(code: &str) -> Verdict {
             Kind::Unavailable,
             "the server is short of disk or memory, or its disk failed; see its log",
         ),
-        (_, "42P01" | "3F000") => Verdict::NO_TABLE,
+        (_, "42P01") => Verdict::NO_TABLE,
+        (_, "3F000") => Verdict::new(
+            Kind::NotSetUp,
+            "the table's schema does not exist: make it, or let migrate() do so by DbStoreConfig::with_schema_creation()",
+        ),
         (_, "42703" | "42804" | "22P03") => Verdict::OTHER_COLUMNS,
         (_, "42501") => Verdict::new(
             Kind::NotSetUp,
-            "the role may not do this: GRANT SELECT, INSERT, UPDATE, DELETE on the table for running, and let its owner migrate",
+            "the role may not do this: GRANT SELECT, INSERT, UPDATE, DELETE on the table and USAGE on its schema for running, and let the table's owner migrate",
         ),
         ("28" | "3D", _) => Verdict::new(
             Kind::NotSetUp,

@@ -101,7 +101,7 @@ impl Dialect for Sqlite {
             17 => Verdict::new(Kind::Undone, "the table was changed meanwhile"),
             11 | 26 => Verdict::new(
                 Kind::Other,
-                "the file is damaged or no database; bring it back from a backup",
+                "the file is no database of SQLite, or damaged; name another, or bring it back from a backup",
             ),
             18 => Verdict::new(Kind::TooLarge, "the record is larger than SQLite allows"),
             19 if matches!(number, 1555 | 2067) => {
@@ -139,11 +139,11 @@ impl Dialect for Sqlite {
 
     async fn inspect_settings(
         connection: &mut Connection<Self>,
-        _table: &TableName,
+        table: &TableName,
         whose: Whose,
     ) -> Result<Vec<String>, sqlx::Error> {
         let mut findings = Vec::new();
-        inspect_settings(connection, whose, &mut findings).await?;
+        inspect_settings(connection, table, whose, &mut findings).await?;
         Ok(findings)
     }
 
@@ -209,6 +209,7 @@ impl Dialect for Sqlite {
 
 async fn inspect_settings(
     connection: &mut SqliteConnection,
+    table: &TableName,
     whose: Whose,
     findings: &mut Vec<String>,
 ) -> Result<(), sqlx::Error> {
@@ -235,8 +236,34 @@ async fn inspect_settings(
         .await?;
     if read_only != 0 {
         findings.push("the connection is read-only: switch `PRAGMA query_only` off".to_owned());
+    } else if !may_write(connection, table).await? {
+        findings.push(
+            "the file can only be read: let the program write the file and its folder, and look at `mode` in the URL"
+                .to_owned(),
+        );
     }
     Ok(())
+}
+
+/// Whether the file can be written. SQLite opens one that can't be without a word, and begins a transaction on it.
+async fn may_write(
+    connection: &mut SqliteConnection,
+    table: &TableName,
+) -> Result<bool, sqlx::Error> {
+    const READONLY: u32 = 8;
+    let nothing = format!(
+        "DELETE FROM {} WHERE 0",
+        table.quoted(<Sqlite as Dialect>::QUOTE)
+    );
+    let nothing = sqlx::raw_sql(sqlx::AssertSqlSafe(nothing));
+    match nothing.execute(connection).await {
+        // A missing table is found by those who look at the table, and that others write now says nothing.
+        Err(sqlx::Error::Database(error)) => {
+            let code: u32 = error.code().unwrap_or_default().parse().unwrap_or_default();
+            Ok(code & 0xff != READONLY)
+        }
+        done => done.map(|_nothing| true),
+    }
 }
 
 impl Sqlite {
@@ -250,6 +277,10 @@ impl Sqlite {
         let options: SqliteConnectOptions = url
             .parse()
             .map_err(|_unusable: sqlx::Error| Error::InvalidUrl { advice: URL_ADVICE })?;
+        if options.get_filename().as_os_str().is_empty() {
+            // SQLite would make a new file for each connection, and remove it.
+            return Err(Error::InvalidUrl { advice: URL_ADVICE });
+        }
         let is_in_memory = url.contains(":memory:") || url.contains("mode=memory");
         let synchronous = match config.sync() {
             SyncPolicy::EveryWrite => SqliteSynchronous::Full,

@@ -15,8 +15,14 @@ impl<D: Dialect> Table<D> {
     pub(crate) async fn migrate(&self) -> Result<(), Error> {
         const OPERATION: &str = "make the table of sessions in";
         // Without this look, a role that may use the table and make none could not start a program that migrates.
-        if self.table_findings(OPERATION).await?.is_empty() {
+        let findings = self.table_findings(OPERATION).await?;
+        if findings.is_empty() {
             return Ok(());
+        }
+        // A table of another's with this name is not touched, and not taken for ours.
+        let shape = Shape::ours(D::COLUMNS);
+        if !findings.iter().all(|finding| shape.migrates(finding)) {
+            return self.ready(findings);
         }
         let make = self
             .runner
@@ -24,7 +30,6 @@ impl<D: Dialect> Table<D> {
                 D::migrate(connection, &self.name, self.creates_schema).await
             });
         make.await?;
-        // A table of another's with this name is not touched, and not taken for ours.
         self.ready(self.table_findings(OPERATION).await?)
     }
 

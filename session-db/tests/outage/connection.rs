@@ -18,6 +18,8 @@ use crate::support::{
     one_connection,
 };
 
+const NO_CONNECTION: &str = "no connection was to be had in time";
+
 pub(crate) async fn refuse(database: Database) {
     let url = Proxy::url_at(&database.url, dead_port());
     let config = DbStoreConfig::new().with_timeout(PATIENCE);
@@ -33,7 +35,7 @@ pub(crate) async fn refuse(database: Database) {
                 .expect("the URL is right"),
         ),
     };
-    assert_all_unavailable(&store, &Version::Counter(1)).await;
+    assert_all_unavailable(&store, &Version::Counter(1), NO_CONNECTION).await;
     let connected = bounded("connect", config.connect(&url)).await;
     let error = connected.expect_err("nobody is there");
     let text = chain(&error);
@@ -52,6 +54,16 @@ pub(crate) async fn stall(mut database: Database) {
         let loaded = bounded("load", store.load(&key(1), NOW)).await;
         assert_unavailable(loaded, "");
     }
+    let checked = bounded("check", store.check()).await;
+    let text = chain(&checked.expect_err("a server that says nothing was taken for a good one"));
+    assert!(text.contains("in time"), "{text}");
+    let migrated = bounded("migrate", store.migrate()).await;
+    let text = chain(&migrated.expect_err("a server that says nothing was taken for a good one"));
+    assert!(text.contains("in time"), "{text}");
+    let config = DbStoreConfig::new().with_timeout(PATIENCE);
+    let connected = bounded("connect", config.connect(&database.url)).await;
+    let text = chain(&connected.expect_err("nobody answers"));
+    assert!(text.contains(NO_CONNECTION), "{text}");
     proxy.stall(false);
     assert_unharmed(&patient, &version).await;
 }
@@ -127,12 +139,12 @@ pub(crate) async fn exhaust_pool(database: Database) {
     match store.pool() {
         DbPool::Postgres(pool) => {
             let held = pool.begin().await.expect("a connection");
-            assert_all_unavailable(&store, &version).await;
+            assert_all_unavailable(&store, &version, NO_CONNECTION).await;
             held.rollback().await.expect("the server runs");
         }
         DbPool::MySql(pool) => {
             let held = pool.begin().await.expect("a connection");
-            assert_all_unavailable(&store, &version).await;
+            assert_all_unavailable(&store, &version, NO_CONNECTION).await;
             held.rollback().await.expect("the server runs");
         }
         other => panic!("no test has such a pool: {other:?}"),

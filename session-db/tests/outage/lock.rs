@@ -24,7 +24,7 @@ pub(crate) async fn lock_row(database: Database) {
     holder
         .execute("SELECT * FROM web_sessions FOR UPDATE")
         .await;
-    assert_writes_unavailable(&store, &version).await;
+    assert_writes_unavailable(&store, &version, "holding a lock").await;
     // A reader waits for nobody.
     let loaded = patient.load(&key(1), NOW).await.expect("a reader");
     assert!(loaded.is_some(), "a locked row was taken for no session");

@@ -3,6 +3,8 @@
 #![cfg(all(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 
 #[cfg(test)]
+mod codes;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod kill;
@@ -18,18 +20,23 @@ use std::time::Duration;
 
 use session_core::store::SessionStore as _;
 use session_db::sqlx::postgres::PgPoolOptions;
+use session_db::sqlx::sqlite::SqliteConnectOptions;
 use session_db::sqlx::{Connection as _, SqliteConnection, SqlitePool, raw_sql};
 use session_db::{DbPool, DbStore, DbStoreConfig};
 use tokio::sync::{Mutex, MutexGuard};
 
+use codes::{undone_by_mariadb, undone_by_postgres};
 use connection::{exhaust_pool, lose_answers, refuse, stall};
 use kill::kill;
 use lock::{deadlock, lock_row, serialize, waiting};
 use servers::Server;
 use servers::proxy::Proxy;
-use servers::records::{NOW, assert_unavailable, bounded, change, key_in_order as key, new};
+use servers::records::{
+    NOW, PATIENT, assert_unavailable, bounded, change, key_in_order as key, new,
+};
 use support::{
-    assert_unharmed, assert_writes_unavailable, create_record, impatient, one_connection,
+    assert_checked, assert_unharmed, assert_writes_unavailable, create_record, impatient,
+    one_connection,
 };
 
 /// A server that is killed, or made read-only, is of no use to another test.
@@ -88,9 +95,10 @@ async fn fail_04_a_read_only_postgres_is_unavailable_for_writes_alone() {
     database.url = database.url_with_settings(&settings);
     let store = DbStore::connect(&database.url).await;
     let store = store.expect("the server runs");
-    assert_writes_unavailable(&store, &version).await;
+    assert_writes_unavailable(&store, &version, "SQLSTATE 25006").await;
     let record = store.load(&key(1), NOW).await.expect("a reader");
     assert!(record.is_some(), "a replica was taken for an empty store");
+    assert_checked(&store, "the server is read-only").await;
 }
 
 #[tokio::test]
@@ -118,7 +126,8 @@ async fn fail_04_a_read_only_mariadb_is_unavailable_for_writes_alone() {
         let store = store.clone();
         let version = version.clone();
         async move {
-            assert_writes_unavailable(&store, &version).await;
+            assert_writes_unavailable(&store, &version, "1290 (SQLSTATE HY000)").await;
+            assert_checked(&store, "the server is read-only").await;
             store.load(&key(1), NOW).await
         }
     })
@@ -127,6 +136,22 @@ async fn fail_04_a_read_only_mariadb_is_unavailable_for_writes_alone() {
     let record = answers.expect("see above").expect("a reader");
     assert!(record.is_some(), "a replica was taken for an empty store");
     assert_unharmed(&store, &version).await;
+}
+
+#[tokio::test]
+async fn fail_04_every_code_of_postgres_is_told_and_tried_again_only_where_that_is_safe() {
+    let _alone = alone(Server::Postgres).await;
+    if let Some(database) = Server::Postgres.database("codes").await {
+        undone_by_postgres(database).await;
+    }
+}
+
+#[tokio::test]
+async fn fail_04_every_code_of_mariadb_is_told_and_tried_again_only_where_that_is_safe() {
+    let _alone = alone(Server::MariaDb).await;
+    if let Some(database) = Server::MariaDb.database("codes").await {
+        undone_by_mariadb(database).await;
+    }
 }
 
 /// The pool has a limit of the server's for each statement.
@@ -143,27 +168,38 @@ async fn fail_04_a_statement_timeout_of_postgres_is_unavailable() {
     holder
         .execute("SELECT * FROM web_sessions FOR UPDATE")
         .await;
-    // Whichever of the two ends first, or the store's own patience before them.
+    // Whichever of the two ends first. The store is more patient than both.
+    let (statement, lock, either) = ("SQLSTATE 57014", "SQLSTATE 55P03", "SQLSTATE 5");
     let settings = [
-        &[("statement_timeout", "100")][..],
-        &[("lock_timeout", "100")],
-        &[("statement_timeout", "100"), ("lock_timeout", "10000")],
-        &[("statement_timeout", "10000"), ("lock_timeout", "100")],
-        &[("statement_timeout", "100"), ("lock_timeout", "100")],
+        (&[("statement_timeout", "100")][..], statement),
+        (&[("lock_timeout", "100")], lock),
+        (
+            &[("statement_timeout", "100"), ("lock_timeout", "90000")],
+            statement,
+        ),
+        (
+            &[("statement_timeout", "90000"), ("lock_timeout", "100")],
+            lock,
+        ),
+        (
+            &[("statement_timeout", "100"), ("lock_timeout", "100")],
+            either,
+        ),
     ];
     let plain = database.url.clone();
-    for setting in settings {
+    for (setting, code) in settings {
         database.url = plain.clone();
         let url = database.url_with_settings(setting);
         let pool = PgPoolOptions::new().connect(&url).await;
-        let store = DbStore::new(pool.expect("the server runs"));
-        assert_writes_unavailable(&store, &version).await;
+        let patient = DbStoreConfig::new().with_timeout(PATIENT);
+        let store = patient.with_pool(pool.expect("the server runs"));
+        assert_writes_unavailable(&store, &version, code).await;
     }
     database.url = plain;
     let url = database.url_with_settings(&[("statement_timeout", "3000")]);
     let pool = PgPoolOptions::new().connect(&url).await;
     let patient = DbStore::new(pool.expect("the server runs"));
-    assert_writes_unavailable(&impatient(&patient), &version).await;
+    assert_writes_unavailable(&impatient(&patient), &version, "in time").await;
     // The server ends what the store gave up.
     let mut watcher = database.beside().await;
     watcher.wait_for(waiting(Server::Postgres), "0").await;
@@ -184,9 +220,15 @@ async fn dos_07_fail_04_a_sqlite_that_others_keep_locked_is_unavailable_in_time(
         .execute(&mut holder)
         .await
         .expect("the lock");
-    assert_writes_unavailable(&store, &version).await;
+    assert_writes_unavailable(&store, &version, "lock").await;
     let loaded = store.load(&key(1), NOW).await.expect("a reader");
     assert!(loaded.is_some(), "a reader waited for a writer");
+    // A pool of the application's own that waits for nobody: it is asked again, and then told why.
+    let options: SqliteConnectOptions = url.parse().expect("the URL is right");
+    let pool = SqlitePool::connect_with(options.busy_timeout(Duration::ZERO)).await;
+    let patient = DbStoreConfig::new().with_timeout(PATIENT);
+    let hasty = patient.with_pool(pool.expect("the file is there"));
+    assert_writes_unavailable(&hasty, &version, "SQLite, 5").await;
     raw_sql("ROLLBACK")
         .execute(&mut holder)
         .await
@@ -203,7 +245,8 @@ async fn fail_04_a_sqlite_file_that_can_not_be_written_is_unavailable_for_writes
     let version = create_record(&store).await.expect("it works");
     let pool = SqlitePool::connect(&format!("{url}?mode=ro")).await;
     let read_only = DbStore::new(pool.expect("the file is there"));
-    assert_writes_unavailable(&read_only, &version).await;
+    assert_writes_unavailable(&read_only, &version, "SQLite, 8").await;
+    assert_checked(&read_only, "the file can only be read").await;
     let loaded = read_only.load(&key(1), NOW).await.expect("a reader");
     assert!(loaded.is_some(), "a file was taken for an empty store");
     assert_unharmed(&store, &version).await;
@@ -226,9 +269,9 @@ async fn fail_04_a_full_sqlite_file_is_unavailable_and_nothing_is_lost() {
         .expect("a pragma");
     let large = "x".repeat(100_000);
     let created = store.create(&key(2), new(&large), NOW).await;
-    assert_unavailable(created, "");
+    assert_unavailable(created, "SQLite, 13");
     let saved = store.save(&key(1), &version, change(&large), NOW).await;
-    assert_unavailable(saved, "");
+    assert_unavailable(saved, "SQLite, 13");
     raw_sql("PRAGMA max_page_count = 1000000")
         .execute(&pool)
         .await
