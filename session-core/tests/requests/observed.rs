@@ -360,6 +360,47 @@ mod numbers {
     }
 
     #[test]
+    fn sessions_that_somebody_else_ends_are_counted_by_why() {
+        counted(async |numbers| {
+            let limit = std::num::NonZeroUsize::new(1).unwrap();
+            let site = Site::with_policy(Policy::new().with_sessions_per_owner_max(limit));
+            for _ in 0..3 {
+                site.visitor(|session| session.log_in(7).unwrap()).await;
+                site.clock.advance(Duration::from_secs(1));
+            }
+            assert_eq!(numbers.of("session.ended reason=limit"), 2.0);
+            site.manager.end_all(&7.into()).await.unwrap();
+            assert_eq!(numbers.of("session.ended reason=by_owner"), 1.0);
+            assert_eq!(numbers.of("session.ended reason=log_out"), 0.0);
+        });
+    }
+
+    #[test]
+    fn loaded_sessions_that_are_over_or_damaged_are_counted() {
+        counted(async |numbers| {
+            let site = Site::new();
+            let key = site.visitor(|session| session.set("n", &1).unwrap()).await;
+            site.clock.advance(Duration::from_secs(10));
+            let now = session_core::Clock::now(&site.clock);
+            let strict = site.with(Policy::new().with_not_before(now.into()));
+            assert!(strict.stored(&key).await.is_none());
+            assert_eq!(numbers.of("session.expired"), 1.0);
+
+            let key = session_core::SessionKey::generate().unwrap();
+            let store_key = site.manager.policy().keys().store_key(&key);
+            let damaged = session_core::store::Payload::from_bytes("{");
+            let until = now.saturating_add(Duration::from_secs(100));
+            let new = session_core::store::NewRecord::new(damaged, until);
+            let store: &dyn session_core::store::SessionStore = &site.store;
+            store.create(&store_key, new, now).await.unwrap();
+            let request = site.request(Some(&key));
+            request.session().await;
+            assert_eq!(numbers.of("session.damaged"), 1.0);
+            assert_eq!(numbers.of("session.expired"), 1.0);
+        });
+    }
+
+    #[test]
     fn what_has_expired_is_counted_when_it_is_removed() {
         counted(async |numbers| {
             let site = Site::new();
