@@ -1,7 +1,9 @@
 //! What the crate's documentation says about sizes and speed, measured: `cargo bench -p session-db --all-features`.
 //!
-//! With `-- SQLite` after it, on that database alone. On SQLite in a temporary folder, and on the servers that `SESSION_TEST_POSTGRES` and `SESSION_TEST_MARIADB` name. Speed is
-//! given as a ratio to a bare `UPDATE` through the same pool, since it is the disk and the network that decide on the rest.
+//! With `-- SQLite` after it, on that database alone. On SQLite in a temporary folder, and on the servers that
+//! `SESSION_TEST_POSTGRES` and `SESSION_TEST_MARIADB` name. Speed is given as a ratio to a bare `UPDATE`, since it is the disk
+//! and the network that decide on the rest: of a store over the same pool, which gives each connection back, and of one that
+//! made a pool for itself and keeps them.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -25,7 +27,7 @@ const SESSIONS: u64 = 20_000;
 /// A small session: a user, a token, some settings.
 const PAYLOAD_BYTES: usize = 200;
 
-/// How long each speed is measured, and how often: the ratio is of the medians, and the two take turns.
+/// How long each speed is measured, and how often: the ratio is of the medians, and they take turns.
 const MEASURED_FOR: Duration = Duration::from_secs(2);
 const TURNS: usize = 3;
 
@@ -70,21 +72,29 @@ async fn measure(name: &str, url: &str, sync: SyncPolicy) -> Result<()> {
         .with_table(TableName::parse(&table)?)
         .with_timeout(Duration::from_secs(60))
         .with_sync(sync);
+    // Nobody asks it for its pool, which would end the keeping.
+    let keeping = config.clone().connect(url).await?;
     let store = config.connect(url).await?;
     store.migrate().await?;
     fill(&store).await?;
     say(&format!("{name}\n{}", weigh(&store, &table).await?))?;
+    let works = [
+        Work::Update(store.pool(), Arc::from(bare_update(&store, &table))),
+        Work::Save(store.clone()),
+        Work::Save(keeping),
+    ];
     for clients in CLIENTS {
-        let (mut saves, mut updates) = (Vec::new(), Vec::new());
+        let mut speeds = [const { Vec::new() }; 3];
         for _ in 0..TURNS {
-            let bare = Work::Update(store.pool(), Arc::from(bare_update(&store, &table)));
-            updates.push(per_second(clients, &bare).await?);
-            saves.push(per_second(clients, &Work::Save(store.clone())).await?);
+            for (work, speeds) in works.iter().zip(&mut speeds) {
+                speeds.push(per_second(clients, work).await?);
+            }
         }
-        let (saves, updates) = (median(saves), median(updates));
+        let [updates, saves, kept] = speeds.map(median);
         say(&format!(
-            "  {clients} clients: {saves:.0} saves a second, {:.2} of the {updates:.0} bare updates",
-            saves / updates
+            "  {clients} clients: {updates:.0} bare updates a second; {:.2} of that are saves through the same pool, and {:.2} on connections that are kept",
+            saves / updates,
+            kept / updates
         ))?;
     }
     execute(&store, &format!("DROP TABLE {table}")).await

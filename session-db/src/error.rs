@@ -174,7 +174,7 @@ impl Failure {
             ),
             Driver::PoolTimedOut => sorted(
                 Kind::Unavailable,
-                "no connection was to be had in time; is the database running, and is the pool large enough?",
+                "no connection was to be had in time; is the database running, is its host's name right, and is the pool large enough?",
             ),
             Driver::PoolClosed => sorted(Kind::Unavailable, "the pool is closed"),
             Driver::Configuration(_) | Driver::InvalidArgument(_) => sorted(

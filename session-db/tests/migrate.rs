@@ -269,6 +269,19 @@ fn a_table_of_today_is_written_in_the_bytes_of_release_0_1() {
 }
 
 #[test]
+fn a_table_may_be_called_by_a_word_of_sql() {
+    for server in Server::all("a_table_may_be_called_by_a_word_of_sql") {
+        block_on(async {
+            let store = server.store_in("select").await;
+            support::do_everything(&store).await;
+            assert_eq!(findings(&store).await, [""; 0], "{}", server.name);
+            let quote = if server.name == "mariadb" { '`' } else { '"' };
+            execute(&store, &format!("DROP TABLE {quote}select{quote}")).await;
+        });
+    }
+}
+
+#[test]
 fn schemas_are_made_only_if_that_is_asked_for() {
     for server in [
         Server::postgres("schemas_are_made_only_if_that_is_asked_for"),
@@ -448,6 +461,9 @@ fn a_wrong_place_is_an_error_that_says_what_to_do() {
                 error.to_string().contains("no database is chosen"),
                 "{error}"
             );
+            let found = findings(&store).await;
+            assert_finding(&found, "the table does not exist");
+            assert_eq!(found.len(), 1, "root may do everything: {found:#?}");
             let error = store.migrate().await.unwrap_err();
             let text = support::records::chain(&error);
             assert!(text.contains("no database is chosen"), "{text}");
