@@ -241,6 +241,31 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
+    async fn after_each_batch_others_have_the_database_for_as_long_as_it_took() {
+        let mut sweep = Sweep::begin("sqlite");
+        let began = Instant::now();
+        let mut before = sweep.next().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing was done before");
+        // At least a few milliseconds, and at most a second.
+        for (milliseconds, rest) in [(1, 5), (100, 100), (9_000, 1_000)] {
+            let (from, limit) = before;
+            let batch = async {
+                tokio::time::advance(Duration::from_millis(milliseconds)).await;
+                Ok(Batch::counted(limit.unsigned_abs(), from, limit, None))
+            };
+            sweep.take(batch, &mut |_| {}).await.unwrap();
+            let ended = Instant::now();
+            before = sweep.next().await.unwrap();
+            // A timer is as exact as a millisecond.
+            let rested = ended.elapsed().as_millis();
+            assert!(
+                (rest..=rest + 1).contains(&rested),
+                "after {milliseconds} ms of work the purge rests for {rested} ms"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn batches_are_as_large_as_the_database_is_fast() {
         let mut sweep = Sweep::begin("sqlite");
         let mut limits = Vec::new();
