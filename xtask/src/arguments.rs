@@ -93,8 +93,8 @@ cargo xtask book
 
 const RELEASE_CHECK: &str = "\
 Checks what has to hold before a release and is too much for every run: bans, licenses and sources of dependencies (cargo-deny),
-the Rust version that is promised, the oldest versions of dependencies that are permitted, what would be uploaded, and the promises of the
-last release. What is not installed is a failure.
+the Rust version that is promised, the oldest versions of dependencies that are permitted, what must not compile, what would be uploaded, and
+the promises of the last release. What is not installed is a failure.
 
 cargo xtask release-check
 ";

@@ -19,6 +19,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     policy_on_dependencies(workspace, &mut checks);
     rust_version(workspace, &mut checks);
     minimal_versions(workspace, &mut checks);
+    what_must_not_compile(workspace, &mut checks);
     packages(workspace, &mut checks);
     semver(workspace, &mut checks)?;
     let report = checks.finish();
@@ -71,9 +72,8 @@ fn rust_version(workspace: &Workspace, checks: &mut Checks) {
 /// Builds with the oldest versions that the manifests permit, in a copy, since that needs a lock file of its own.
 fn minimal_versions(workspace: &Workspace, checks: &mut Checks) {
     const NAME: &str = "minimal versions";
-    if !succeeds(Command::new("cargo").args(["+nightly", "--version"])) {
-        let advice = "there is no nightly toolchain: run `rustup toolchain install nightly`";
-        return checks.push(Row::skipped(NAME, advice.to_owned()));
+    if !has_nightly() {
+        return checks.push(Row::skipped(NAME, NO_NIGHTLY.to_owned()));
     }
     let copy = checks.logs().join("minimal-versions");
     if let Err(error) = copy_of_head(workspace, &copy) {
@@ -91,6 +91,28 @@ fn minimal_versions(workspace: &Workspace, checks: &mut Checks) {
     }
     check.env("CARGO_TARGET_DIR", copy.join("target"));
     checks.run(NAME, &check, Counting::TheCommand);
+}
+
+/// Every test of what must not compile fails by the mistake that it is about. The stable rustdoc is content with any.
+fn what_must_not_compile(workspace: &Workspace, checks: &mut Checks) {
+    const NAME: &str = "what must not compile";
+    if !has_nightly() {
+        return checks.push(Row::skipped(NAME, NO_NIGHTLY.to_owned()));
+    }
+    let mut command = Command::new("cargo");
+    command
+        .args(["+nightly", "test", "--locked", "--doc", "--all-features"])
+        .args(["--package", "session-core", "--package", "session-http"])
+        .arg("must_not_build")
+        .current_dir(&workspace.root)
+        .env("CARGO_TARGET_DIR", workspace.target.join("nightly"));
+    checks.run(NAME, &command, Counting::ItsTests);
+}
+
+const NO_NIGHTLY: &str = "there is no nightly toolchain: run `rustup toolchain install nightly`";
+
+fn has_nightly() -> bool {
+    succeeds(Command::new("cargo").args(["+nightly", "--version"]))
 }
 
 /// What is committed, without its history.
