@@ -163,7 +163,7 @@ fn on_a_terminal(arguments: &[&str]) -> Ended {
     let shown = std::process::Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .env_remove("SESSIONS_STORE")
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .output();
     Ended::of(shown.expect("`script` of util-linux is installed"))
 }
