@@ -54,7 +54,10 @@ pub use session_core::{
     SessionManager, SystemClock, TypedSession, View,
 };
 #[cfg(feature = "sealed")]
-pub use session_core::{DigestKeys, KeyRing, SealedIrrevocableCookies, codec::SealedCodec};
+pub use session_core::{
+    DigestKeys, KeyRing, SealedIrrevocableCookies,
+    codec::{JsonCodec, SealedCodec},
+};
 pub use session_view::SessionView;
 pub use settings::SessionSettings;
 pub use tower::layer::SessionLayer;
