@@ -51,9 +51,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Whether a connection whose statement was given up can still be used: one inside the process can, one on a network is
     /// out of step.
     const SURVIVES_ABANDONMENT: bool;
-    /// Whether only one connection may write at a time. Our own writers then queue in the process: first come, first
-    /// served, without the pauses in which the database itself would try again.
-    const HAS_ONE_WRITER: bool;
+    /// How a transaction that writes begins, where only one connection may write at a time. Our own writers then queue in the
+    /// process: first come, first served, without the pauses in which the database itself would try again.
+    const ONE_WRITER_BEGINS: Option<&'static str>;
 
     fn statements(table: &TableName) -> Statements;
 

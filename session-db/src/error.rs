@@ -115,7 +115,7 @@ impl Verdict {
 }
 
 /// A driver's error without its text: PostgreSQL's and MySQL's quote rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     database: &'static str,
@@ -136,6 +136,14 @@ impl Failure {
             advice: advice.into(),
             is_an_answer: false,
         }
+    }
+
+    /// The time was up before the statement's answer came.
+    pub(crate) fn too_slow<D: Dialect>() -> Self {
+        Self::new::<D>(
+            Kind::Unavailable,
+            "the statement did not end in time; is the database overloaded, or somebody holding a lock?",
+        )
     }
 
     /// Sorts a driver's error. The only place that looks into one.
@@ -203,6 +211,12 @@ impl Failure {
 
     pub(crate) const fn is_lost(&self) -> bool {
         matches!(self.kind, Kind::Lost)
+    }
+
+    /// Whether it is about its own statement alone, and the others of its transaction are as they were. A constraint of somebody
+    /// else may have undone them (`ON CONFLICT ROLLBACK`).
+    pub(crate) const fn leaves_others(&self) -> bool {
+        self.is_an_answer && matches!(self.kind, Kind::Duplicate | Kind::TooLarge | Kind::NoTable)
     }
 
     pub(crate) const fn is_an_answer(&self) -> bool {

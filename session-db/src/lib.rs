@@ -11,6 +11,8 @@ mod quiet;
 mod dialect;
 mod columns;
 mod kept;
+mod lent;
+mod writers;
 mod seen_through;
 mod runner;
 mod query;

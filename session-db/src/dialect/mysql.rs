@@ -41,7 +41,7 @@ impl Dialect for MySql {
     ];
     const MIGRATION: &'static str = schema::MIGRATION_MYSQL;
     const SURVIVES_ABANDONMENT: bool = false;
-    const HAS_ONE_WRITER: bool = false;
+    const ONE_WRITER_BEGINS: Option<&'static str> = None;
 
     fn statements(table: &TableName) -> Statements {
         let table = table.quoted(Self::QUOTE);

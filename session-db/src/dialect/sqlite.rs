@@ -44,7 +44,7 @@ impl Dialect for Sqlite {
     ];
     const MIGRATION: &'static str = schema::MIGRATION_SQLITE;
     const SURVIVES_ABANDONMENT: bool = true;
-    const HAS_ONE_WRITER: bool = true;
+    const ONE_WRITER_BEGINS: Option<&'static str> = Some("BEGIN IMMEDIATE");
 
     fn statements(table: &TableName) -> Statements {
         let table = table.quoted(Self::QUOTE);
