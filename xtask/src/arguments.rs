@@ -76,7 +76,7 @@ own are built for it, below the target folder; PostgreSQL, MariaDB and Redis are
 cargo xtask bench [--quick] [--full] [--memory] [--json FILE] [--from FILE] [--against FILE] [--report]
 
   --quick           few batches, and instructions of ours alone: under two minutes, once everything is built
-  --full            also a million sessions in each store, and 100,000 files instead of 10,000
+  --full            also a million sessions in each store, files included
   --memory          only sessions in memory, which need no servers
   --json FILE       write the results there (without it: bench-results/latest.json in the target folder)
   --from FILE       measure nothing, and take the results of an earlier run

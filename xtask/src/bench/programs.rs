@@ -165,10 +165,8 @@ impl Programs<'_> {
         }
         for store in GROWING {
             let sizes = SIZES.iter().chain(options.full.then_some(&SIZE_FULL));
-            let [few, more] = FILES_MAX;
             let size_max = match (store, options.full) {
-                ("file", false) => few,
-                ("file", true) => more,
+                ("file", false) => FILES_MAX,
                 _ => SIZE_FULL,
             };
             let mut command = Command::new(program);
