@@ -113,6 +113,7 @@ impl<D: Dialect> Writers<D> {
         deadline: Instant,
         answer: oneshot::Sender<Written<D>>,
     ) -> Place<'_, D> {
+        let span = Span::current();
         let mut queue = self.0.lock();
         let number = queue.next_number;
         queue.next_number += 1;
@@ -120,12 +121,17 @@ impl<D: Dialect> Writers<D> {
             number,
             call,
             deadline,
-            span: Span::current(),
+            span,
             answer,
         });
-        if queue.state == State::Absent {
+        let is_first = queue.state == State::Absent;
+        if is_first {
             queue.state = State::Connecting;
-            // A task, since others wait for its end, and a task comes to that whoever forgets to ask for it.
+        }
+        drop(queue);
+        if is_first {
+            // A task, since others wait for its end, and a task comes to that whoever forgets to ask for it. Not under the lock: a
+            // runtime that is shutting down drops it at once, which takes the lock.
             drop(tokio::spawn(Writer::new(&self.0).write_all()));
         }
         Place {
@@ -148,8 +154,11 @@ impl<D: Dialect> Place<'_, D> {
         let found = queue
             .waiting
             .binary_search_by_key(&self.number, |waiting| waiting.number);
-        queue.waiting.remove(found.ok()?)?;
-        Some(queue.state)
+        let left = queue.waiting.remove(found.ok()?)?;
+        let state = queue.state;
+        drop(queue);
+        drop(left);
+        Some(state)
     }
 }
 
@@ -188,7 +197,9 @@ impl<D: Dialect> Shared<D> {
         let refused = queue
             .waiting
             .partition_point(|waiting| waiting.number < number);
-        for waiting in queue.waiting.drain(..refused) {
+        let refused: Vec<_> = queue.waiting.drain(..refused).collect();
+        drop(queue);
+        for waiting in refused {
             waiting.hears(Err(failure.clone()));
         }
     }

@@ -310,3 +310,40 @@ fn a_runtime_that_ends_leaves_the_queue_to_the_next() {
         assert_eq!(bed.text(0).await, "new");
     });
 }
+
+#[test]
+fn a_write_while_its_runtime_ends_is_refused() {
+    /// Writes when it is dropped.
+    struct Last(Arc<Bed>, std::sync::mpsc::Sender<bool>);
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let new = NewRecord::new(payload("new"), LATER);
+            let mut write = Box::pin(async { self.0.store.create(&key(0), new, NOW).await });
+            let context = &mut Context::from_waker(Waker::noop());
+            let polled = write.as_mut().poll(context);
+            let is_refused = matches!(polled, Poll::Ready(Err(StoreError::Unavailable { .. })));
+            self.1.send(is_refused).unwrap();
+        }
+    }
+
+    let (tell, told) = std::sync::mpsc::channel();
+    // On a thread of its own, which the test need not wait for if it hangs.
+    drop(std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let last = Last(Arc::new(Bed::new().await), tell);
+            drop(tokio::spawn(async move {
+                let _last = last;
+                std::future::pending::<()>().await;
+            }));
+            tokio::task::yield_now().await;
+        });
+        drop(runtime);
+    }));
+    let is_refused = told.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(is_refused, Ok(true), "a write hung, or was taken");
+}
