@@ -315,6 +315,17 @@ fn what_an_interrupted_cleaner_left_the_next_one_clears() {
     }
 }
 
+/// The connection of a store that has one, out of its hands until it is dropped.
+#[cfg(test)]
+async fn the_connection(store: &DbStore) -> Box<dyn Send> {
+    match store.pool() {
+        DbPool::Sqlite(pool) => Box::new(pool.acquire().await.unwrap()),
+        DbPool::Postgres(pool) => Box::new(pool.acquire().await.unwrap()),
+        DbPool::MySql(pool) => Box::new(pool.acquire().await.unwrap()),
+        other => panic!("{other:?} is new"),
+    }
+}
+
 #[test]
 fn an_operator_sees_each_run_and_how_many_records_it_removed() {
     const TEST: &str = "an_operator_sees_each_run_and_how_many_records_it_removed";
@@ -349,7 +360,9 @@ fn an_operator_sees_each_run_and_how_many_records_it_removed() {
         metrics::with_local_recorder(&purged, || {
             block_on(async {
                 let table = new_table();
-                let store = server.store_in(&table).await;
+                let config = server.config(&table).with_connections_max(1);
+                let store = config.connect(&server.url).await.unwrap();
+                store.migrate().await.unwrap();
                 create_1_500_expired(&store).await;
                 let cleared = store
                     .clear_expired(LATER, &mut |_| {})
@@ -360,16 +373,18 @@ fn an_operator_sees_each_run_and_how_many_records_it_removed() {
                 assert_eq!(purged.so_far(), 1_500, "{system}: session.purged");
 
                 create_expired(&store, 1).await;
+                let connection = the_connection(&store).await;
                 let mut halting = Box::pin(
                     async { store.clear_expired(NOW, &mut |_| {}).await }.instrument(watch()),
                 );
                 tokio::select! {
                     biased;
-                    _ = &mut halting => panic!("{system}: it takes more than one step"),
+                    _ = &mut halting => panic!("{system}: it needs the connection"),
                     () = std::future::ready(()) => {}
                 }
                 drop(halting);
                 told("given_up", "0").await;
+                drop(connection);
 
                 execute(&store, &format!("DROP TABLE {table}")).await;
                 let failed = store
