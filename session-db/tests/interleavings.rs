@@ -28,7 +28,10 @@ fn servers(test: &str) -> Vec<Server> {
 /// How many statements on `table` wait for a lock.
 #[cfg(test)]
 async fn waiting(beside: &mut Beside, table: &str) -> i64 {
-    // MariaDB looks again only if nobody has asked for a tenth of a second.
+    // MariaDB looks again only if nobody has asked for a tenth of a second: two tests that ask in turns would both see what
+    // was before their locks, until the locks time out.
+    static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ASKING.lock().await;
     tokio::time::sleep(Duration::from_millis(150)).await;
     let sql = match beside {
         Beside::Sqlite(_) => panic!("SQLite does not tell who waits"),
