@@ -13,7 +13,7 @@ use session_core::{Renewal, SessionError};
 use crate::config::Interruption;
 use crate::error::{Chain, Error};
 use crate::headers;
-use crate::request::{Carried, CarriedSession};
+use crate::request::{Carried, CarriedSession, NoActivity};
 use crate::setup::Setup;
 
 /// What the core answered to a commit.
@@ -44,6 +44,7 @@ pub(crate) struct Exchange {
 
 /// Whether another response comes after this one, which is then not seen here. It carries no cookie, and so nothing may be
 /// stored that needs one. After 101 the connection is no longer HTTP's, and its headers are the last.
+#[inline]
 pub(crate) fn is_early(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
@@ -60,13 +61,17 @@ impl Exchange {
     /// Takes what the session needs from a request, and puts into it what the handler finds its session by. `None` if a
     /// layer around this one has done so under the same name.
     pub(crate) fn begin<B>(setup: &Arc<Setup>, request: &mut Request<B>) -> Option<Self> {
-        let outer = request.extensions().get::<Carried>();
+        let extensions = request.extensions();
+        let outer = extensions.get::<Carried>();
         if outer.is_some_and(|outer| outer.serves(&setup.carrier)) {
             return None;
         }
+        let outer = outer.cloned();
+        let is_no_activity = extensions.get::<NoActivity>().is_some();
         let is_safe = request.method().is_safe();
         let is_in_the_clear = setup.is_in_the_clear(request.uri(), request.headers());
-        let carried = Carried::new(setup, request);
+        let headers = request.headers_mut();
+        let carried = Carried::of_headers(setup, headers, outer, is_no_activity);
         request.extensions_mut().insert(carried.clone());
         Some(Self::of(carried, is_safe, is_in_the_clear))
     }
@@ -229,7 +234,7 @@ fn hand_out(carried: &CarriedSession, issued: HeaderValue, headers: &mut HeaderM
     }
     carried.note_told(&header, &issued);
     tell(&header, issued, headers);
-    headers::vary_by(headers, carrier.varies_by());
+    headers::vary_by(headers, &carrier.varies_by());
 }
 
 /// Adds what tells a client of a key, and keeps caches from handing it to others.
@@ -245,7 +250,7 @@ fn tell(header: &HeaderName, value: HeaderValue, headers: &mut HeaderMap) {
 
 /// A response that depends on what the client sent.
 fn mark_as_used(setup: &Setup, headers: &mut HeaderMap) {
-    headers::vary_by(headers, setup.carrier.varies_by());
+    headers::vary_by(headers, &setup.carrier.varies_by());
     if headers::forbid_sharing(headers) {
         tracing::warn!(
             "a response that was made from a session said that shared caches may store it: `public` and `s-maxage` were removed"

@@ -9,9 +9,8 @@ use crate::cookie;
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Adds the name of a request's header to `Vary`. What is there keeps its order; `*` says it already and stays alone.
-pub(crate) fn vary_by(headers: &mut HeaderMap, name: HeaderValue) {
-    if !headers.contains_key(VARY) {
-        headers.insert(VARY, name);
+pub(crate) fn vary_by(headers: &mut HeaderMap, name: &HeaderValue) {
+    if insert_first(headers, VARY, name) {
         return;
     }
     let mut members: Vec<&[u8]> = members_of(headers, &VARY).collect();
@@ -30,8 +29,8 @@ pub(crate) fn vary_by(headers: &mut HeaderMap, name: HeaderValue) {
 
 /// Keeps shared caches from storing a response that hands out or removes a session's key.
 pub(crate) fn make_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    let private = HeaderValue::from_static("private");
+    if insert_first(headers, CACHE_CONTROL, &private) {
         return;
     }
     let mut kept: Vec<&[u8]> = members_of(headers, &CACHE_CONTROL)
@@ -55,7 +54,8 @@ pub(crate) fn forbid_storing(headers: &mut HeaderMap) {
 
 /// Removes a handler's leave for shared caches from a response that was made from a session. Says whether there was one.
 pub(crate) fn forbid_sharing(headers: &mut HeaderMap) -> bool {
-    if !members_of(headers, &CACHE_CONTROL).any(is_shared) {
+    // Nearly every response is done with the first look.
+    if !headers.contains_key(CACHE_CONTROL) || !members_of(headers, &CACHE_CONTROL).any(is_shared) {
         return false;
     }
     let kept: Vec<&[u8]> = members_of(headers, &CACHE_CONTROL)
@@ -72,10 +72,11 @@ pub(crate) fn forbid_sharing(headers: &mut HeaderMap) -> bool {
 /// Makes room for our `Set-Cookie`: one response can't set a cookie twice (RFC 6265 section 4.1.1). Says whether there were
 /// others of its name. Other cookies stay as they are.
 pub(crate) fn remove_cookie(headers: &mut HeaderMap, name: &str) -> bool {
-    let is_taken = headers
-        .get_all(SET_COOKIE)
-        .iter()
-        .any(|other| cookie::sets(other, name));
+    let is_taken = headers.contains_key(SET_COOKIE)
+        && headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .any(|other| cookie::sets(other, name));
     if is_taken {
         let others: Vec<HeaderValue> = headers
             .get_all(SET_COOKIE)
@@ -184,6 +185,22 @@ fn is_named(directive: &[u8], name: &[u8]) -> bool {
     own.trim_ascii().eq_ignore_ascii_case(name)
 }
 
+/// Inserts a header that nobody has set before, or says that somebody has. One look at the headers is all that it costs.
+fn insert_first(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) -> bool {
+    // Of a header with several lines all but the first would be lost here.
+    let several = headers.len() > headers.keys_len();
+    if several && headers.contains_key(&name) {
+        return false;
+    }
+    match headers.insert(name.clone(), value.clone()) {
+        Some(before) => {
+            headers.insert(name, before);
+            false
+        }
+        None => true,
+    }
+}
+
 fn replace(headers: &mut HeaderMap, name: HeaderName, value: &[u8]) {
     // Made of what was a header's value before, so that it is one again.
     if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -225,9 +242,20 @@ mod tests {
             (&[" , Accept ,"], "Accept, Cookie"),
         ] {
             let mut headers = with(&VARY, before);
-            vary_by(&mut headers, HeaderValue::from_static("Cookie"));
+            vary_by(&mut headers, &HeaderValue::from_static("Cookie"));
             assert_eq!(lines(&headers, &VARY), [after], "after {before:?}");
         }
+    }
+
+    #[test]
+    fn other_headers_of_several_lines_are_left_alone() {
+        let cookies = ["a=1", "b=2"];
+        let mut headers = with(&SET_COOKIE, &cookies);
+        vary_by(&mut headers, &HeaderValue::from_static("Cookie"));
+        make_private(&mut headers);
+        assert_eq!(lines(&headers, &SET_COOKIE), cookies);
+        assert_eq!(lines(&headers, &VARY), ["Cookie"]);
+        assert_eq!(lines(&headers, &CACHE_CONTROL), ["private"]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What a request carries: the headers that may hold its session's key, as they came, and a slot for the session once somebody asks for it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::header::Entry;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use session_core::Activity;
 use session_core::adapter::SessionSlot;
 
@@ -23,15 +23,46 @@ pub(crate) struct Carried(pub(crate) Arc<CarriedSession>);
 pub(crate) struct CarriedSession {
     setup: Arc<Setup>,
     lines: Lines,
-    /// Made when somebody asks. `None`: nobody did before the response was ready.
-    asked: OnceLock<Option<SessionSlot>>,
-    /// For those who ask when it is too late to send a cookie, such as a streaming body.
-    late: OnceLock<SessionSlot>,
+    first: First,
+    /// Made when somebody asks. Closed from the start for those who ask when it is too late to send a cookie, such as a
+    /// streaming body.
+    slot: OnceLock<SessionSlot>,
     /// Whether somebody has said that this request is no sign of life from its visitor.
     is_no_activity: AtomicBool,
     outer: Option<Carried>,
     /// What the layers inside of this one have told the client, which must hear of it whatever becomes of this one's session.
     told_inside: Mutex<Vec<(HeaderName, HeaderValue)>>,
+}
+
+/// Which came first: somebody who asked for the session, or the response. It stays the first.
+#[derive(Default)]
+struct First(AtomicU8);
+
+impl First {
+    const UNKNOWN: u8 = 0;
+    const ASKED: u8 = 1;
+    const ANSWERED: u8 = 2;
+
+    /// Somebody asks: whether that was before the response.
+    fn is_to_ask(&self) -> bool {
+        self.set(Self::ASKED)
+    }
+
+    /// The response is ready: whether that was before anybody asked.
+    fn is_to_answer(&self) -> bool {
+        self.set(Self::ANSWERED)
+    }
+
+    fn set(&self, own: u8) -> bool {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        match self
+            .0
+            .compare_exchange(Self::UNKNOWN, own, success, failure)
+        {
+            Ok(_) => true,
+            Err(first) => first == own,
+        }
+    }
 }
 
 /// A request extension: whatever layers the request has still to pass, it is no sign of life from its visitor.
@@ -47,13 +78,7 @@ pub(crate) fn ignore_activity(extensions: &mut Extensions) {
 }
 
 impl Carried {
-    pub(crate) fn new<B>(setup: &Arc<Setup>, request: &mut Request<B>) -> Self {
-        let outer = request.extensions().get::<Self>().cloned();
-        let is_no_activity = request.extensions().get::<NoActivity>().is_some();
-        Self::of_headers(setup, request.headers_mut(), outer, is_no_activity)
-    }
-
-    /// For a request that is not `http`'s. `outer` is what the layer around this one has put into it.
+    /// `outer` is what the layer around this one has put into the request.
     pub(crate) fn of_headers(
         setup: &Arc<Setup>,
         headers: &mut HeaderMap,
@@ -63,8 +88,8 @@ impl Carried {
         Self(Arc::new(CarriedSession {
             setup: Arc::clone(setup),
             lines: Lines::of(headers, setup.carrier.request_header()),
-            asked: OnceLock::new(),
-            late: OnceLock::new(),
+            first: First::default(),
+            slot: OnceLock::new(),
             is_no_activity: AtomicBool::new(is_no_activity),
             outer,
             told_inside: Mutex::default(),
@@ -140,26 +165,27 @@ impl CarriedSession {
 
     /// The slot, for somebody who asks for the session.
     pub(crate) fn slot(&self) -> &SessionSlot {
-        match self.asked.get_or_init(|| Some(self.new_slot())) {
-            Some(slot) => slot,
-            None => self.late.get_or_init(|| {
-                let slot = self.new_slot();
+        let is_late = !self.first.is_to_ask();
+        self.slot.get_or_init(|| {
+            let slot = self.new_slot();
+            if is_late {
                 slot.close();
-                slot
-            }),
-        }
+            }
+            slot
+        })
     }
 
     fn ignore_activity(&self) {
         self.is_no_activity.store(true, Ordering::Relaxed);
-        if let Some(Some(slot)) = self.asked.get() {
+        if let Some(slot) = self.slot.get() {
             slot.set_activity(Activity::Ignore);
         }
     }
 
     /// The slot if somebody has asked; otherwise nobody can any more without being late.
     pub(crate) fn settle(&self) -> Option<&SessionSlot> {
-        self.asked.get_or_init(|| None).as_ref()
+        // Whoever was first to ask may be making the slot at this moment.
+        (!self.first.is_to_answer()).then(|| self.slot.get_or_init(|| self.new_slot()))
     }
 
     /// A slot of its own, for a request that nobody asks for its session.
@@ -211,20 +237,20 @@ impl Lines {
     /// Copies nothing: header values share their bytes. They are marked as sensitive on the way, so that no `Debug` of the
     /// request shows them from here on.
     fn of(headers: &mut HeaderMap, name: HeaderName) -> Self {
-        let mut lines = Self {
-            first: None,
-            others: Vec::new(),
-        };
-        if let Ok(Entry::Occupied(mut entry)) = headers.try_entry(name) {
-            for header in entry.iter_mut() {
+        let several = headers.len() > headers.keys_len();
+        let first = headers.get_mut(&name).map(|header| {
+            header.set_sensitive(true);
+            header.clone()
+        });
+        let mut others = Vec::new();
+        // An entry costs as much as all of this, and few requests have any name twice.
+        if several && let Ok(Entry::Occupied(mut entry)) = headers.try_entry(name) {
+            for header in entry.iter_mut().skip(1) {
                 header.set_sensitive(true);
-                match &lines.first {
-                    None => lines.first = Some(header.clone()),
-                    Some(_) => lines.others.push(header.clone()),
-                }
+                others.push(header.clone());
             }
         }
-        lines
+        Self { first, others }
     }
 
     fn iter(&self) -> impl Iterator<Item = &HeaderValue> {

@@ -54,6 +54,7 @@ impl Setup {
     }
 
     /// Whether a browser seems to be about to refuse a `Secure` cookie. Costs nothing once one request came over HTTPS.
+    #[inline]
     pub(crate) fn is_in_the_clear(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         if !self.asks_how_requests_come() {
             return false;
