@@ -46,35 +46,25 @@ impl SessionKey {
     /// How many characters a key has, as in Django.
     pub const LEN: usize = 32;
 
-    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-
     /// A new key from the operating system's generator, without modulo bias.
     ///
     /// # Errors
     ///
     /// [`SessionError::Randomness`] when the operating system has no randomness to give.
     pub fn generate() -> Result<Self, SessionError> {
-        // A number of 64 bits gives eleven characters. The last of all such numbers would make some characters likelier than
-        // others, and are drawn again.
-        const CHARACTERS: usize = 11;
-        const WAYS: u64 = 36_u64.pow(11);
-        const UNBIASED_BELOW: u64 = u64::MAX / WAYS * WAYS;
         let mut key = Arc::new(Zeroizing::new([0; Self::LEN]));
-        let mut random = Zeroizing::new([0; 4 * 8]);
-        let mut places = Arc::make_mut(&mut key).chunks_mut(CHARACTERS);
+        let mut random = Zeroizing::new([0; Self::LEN / CHARACTERS_DRAWN * 8]);
+        let (places, _) = Arc::make_mut(&mut key).as_chunks_mut();
+        let mut places = places.iter_mut();
         let mut place = places.next();
         while place.is_some() {
             crate::random::fill(random.as_mut_slice()).map_err(SessionError::randomness)?;
             let (numbers, _) = random.as_chunks();
-            let drawn = numbers.iter().map(|bytes| u64::from_ne_bytes(*bytes));
-            for mut number in drawn.filter(|number| *number < UNBIASED_BELOW) {
-                let Some(characters) = place else { break };
-                for character in characters {
-                    let digit = usize::try_from(number % 36).unwrap_or_default();
-                    *character = Self::ALPHABET.get(digit).copied().unwrap_or(b'a');
-                    number /= 36;
+            for number in numbers {
+                let Some(characters) = &mut place else { break };
+                if draw(u64::from_ne_bytes(*number), characters) {
+                    place = places.next();
                 }
-                place = places.next();
             }
         }
         Ok(Self(key))
@@ -160,6 +150,10 @@ impl StoreKey {
     }
 }
 
+const _: () = assert!(
+    SessionKey::LEN.is_multiple_of(CHARACTERS_DRAWN),
+    "every character is drawn"
+);
 const _: () = assert!(StoreKey::LEN_MAX == 40, "160 bits in hexadecimal");
 const _: () = assert!(
     SessionKey::LEN <= StoreKey::LEN_MAX,
@@ -344,6 +338,43 @@ impl FromStr for SessionHandle {
     }
 }
 
+/// So many characters are made of one random number.
+const CHARACTERS_DRAWN: usize = 8;
+
+/// Makes characters of a random number, its part of all such numbers as a fraction to the base 36. `false` for the few numbers
+/// that would make some characters likelier than others: another one is to be drawn in their place.
+fn draw(number: u64, characters: &mut [u8; CHARACTERS_DRAWN]) -> bool {
+    // Lemire, "Fast random integer generation in an interval": what is left behind the last character is below this for as
+    // many numbers as are too many to be shared out evenly.
+    const WAYS: u64 = 36_u64.pow(8);
+    const UNEVEN_BELOW: u64 = WAYS.wrapping_neg() % WAYS;
+    let mut rest = number;
+    let (pairs, _) = characters.as_chunks_mut();
+    for pair in pairs {
+        let at;
+        (rest, at) = rest.carrying_mul(36 * 36, 0);
+        let at = usize::try_from(at).unwrap_or_default();
+        *pair = PAIRS.get(at).copied().unwrap_or_default();
+    }
+    rest >= UNEVEN_BELOW
+}
+
+/// Every two characters, so that half as many steps do.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "what is out of bounds here does not compile"
+)]
+static PAIRS: [[u8; 2]; 36 * 36] = {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut pairs = [[0; 2]; 36 * 36];
+    let mut at = 0;
+    while at < pairs.len() {
+        pairs[at] = [ALPHABET[at / 36], ALPHABET[at % 36]];
+        at += 1;
+    }
+    pairs
+};
+
 fn is_key_character(byte: &u8) -> bool {
     byte.is_ascii_lowercase() | byte.is_ascii_digit()
 }
@@ -425,5 +456,30 @@ mod tests {
             counts.values().all(|count| (3_150..3_960).contains(count)),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn id_01_any_eight_characters_are_drawn_by_as_many_numbers_as_any_others() {
+        let drawn = |number| {
+            let mut characters = [0; CHARACTERS_DRAWN];
+            draw(number, &mut characters).then(|| String::from_utf8(characters.to_vec()).unwrap())
+        };
+        let ways = 36_u64.pow(8);
+        let share = u64::MAX / ways;
+        // A multiple of it short of all numbers: the first number is one of those that are left over.
+        assert_eq!(drawn(0), None);
+        assert_eq!(drawn(1).as_deref(), Some("aaaaaaaa"));
+        assert_eq!(drawn(share).as_deref(), Some("aaaaaaaa"));
+        let next = (share + 1..).find_map(drawn);
+        assert_eq!(next.as_deref(), Some("aaaaaaab"));
+        assert_eq!(drawn(u64::MAX).as_deref(), Some("99999999"));
+        assert_eq!(drawn(u64::MAX - share + 1).as_deref(), Some("99999999"));
+        let before = (1..)
+            .map(|back| u64::MAX - share + 1 - back)
+            .find_map(drawn);
+        assert_eq!(before.as_deref(), Some("99999998"));
+        // The middle, where the upper half of the numbers begins.
+        assert_eq!(drawn((1 << 63) + 1).as_deref(), Some("saaaaaaa"));
+        assert_eq!(drawn((1 << 63) - 1).as_deref(), Some("r9999999"));
     }
 }
