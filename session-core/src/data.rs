@@ -1,5 +1,9 @@
 //! A session's data: names and raw JSON values, in the order in which they were first set.
 
+mod raw;
+
+pub(crate) use raw::RawJson;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{JsonError, SessionError};
-use crate::policy::{NAMES_READ_MAX, NESTING_MAX};
+use crate::policy::NAMES_READ_MAX;
 
 /// Names and raw JSON values, in the order in which they were first set.
 ///
@@ -33,8 +37,10 @@ use crate::policy::{NAMES_READ_MAX, NESTING_MAX};
 #[derive(Clone, Default)]
 pub struct SessionData {
     // `None` if there were never any: nothing is allocated for those.
-    entries: Option<Arc<Vec<Entry>>>,
+    entries: Option<Arc<[RawJson]>>,
     size: usize,
+    /// How many names are the framework's own. Most sessions have none, and then nobody looks for them.
+    reserved: usize,
 }
 
 impl PartialEq for SessionData {
@@ -44,69 +50,6 @@ impl PartialEq for SessionData {
 }
 
 impl Eq for SessionData {}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Entry {
-    name: ByteString,
-    value: RawJson,
-}
-
-/// One value as JSON text: valid, because serde_json wrote it or has skipped over it.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct RawJson(ByteString);
-
-/// Most values are shorter, and longer ones have memory moved for them once or twice.
-const VALUE_BYTES_USUAL: usize = 64;
-
-impl RawJson {
-    /// A value as JSON.
-    pub(crate) fn of(name: &str, value: &(impl Serialize + ?Sized)) -> Result<Self, SessionError> {
-        let text = serde_json::to_string(value)
-            .map_err(|error| SessionError::not_serializable(name, &error))?;
-        if nests_deeper_than(&text, NESTING_MAX) {
-            return Err(SessionError::TooDeep {
-                name: name.to_owned(),
-                nesting_max: NESTING_MAX,
-            });
-        }
-        Ok(Self(ByteString::from(text)))
-    }
-
-    /// A name and its value as JSON, in one piece of memory: whoever keeps one keeps the other.
-    pub(crate) fn named(
-        name: &str,
-        value: &(impl Serialize + ?Sized),
-    ) -> Result<(ByteString, Self), SessionError> {
-        let mut text = Vec::with_capacity(name.len() + VALUE_BYTES_USUAL);
-        text.extend_from_slice(name.as_bytes());
-        serde_json::to_writer(&mut text, value)
-            .map_err(|error| SessionError::not_serializable(name, &error))?;
-        let text = ByteString::try_from(text).map_err(|_not_utf8| SessionError::not_text(name))?;
-        let (name, value) = text.split_at(name.len());
-        if nests_deeper_than(&value, NESTING_MAX) {
-            return Err(SessionError::TooDeep {
-                name: name.to_string(),
-                nesting_max: NESTING_MAX,
-            });
-        }
-        Ok((name, Self(value)))
-    }
-
-    /// Names and values as one object.
-    pub(crate) fn of_data(name: &str, data: &SessionData) -> Result<Self, SessionError> {
-        let text = ByteString::try_from(data.to_json());
-        text.map(Self)
-            .map_err(|_not_utf8| SessionError::not_text(name))
-    }
-
-    pub(crate) fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T, SessionError> {
-        serde_json::from_str(&self.0).map_err(|error| SessionError::wrong_type(name, &error))
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 impl SessionData {
     /// The data in the text of one JSON object. Of a name that stands there twice, the last value counts.
@@ -135,9 +78,9 @@ impl SessionData {
             if position > 0 {
                 text.push(b',');
             }
-            write_json_string(&mut text, &entry.name);
+            write_json_string(&mut text, entry.name());
             text.push(b':');
-            text.extend_from_slice(entry.value.0.as_bytes());
+            text.extend_from_slice(entry.as_str().as_bytes());
         }
         text.push(b'}');
         Bytes::from(text)
@@ -168,8 +111,7 @@ impl SessionData {
         name: &str,
         value: &(impl Serialize + ?Sized),
     ) -> Result<(), SessionError> {
-        let (name, value) = RawJson::named(name, value)?;
-        self.put(name, value);
+        self.set_raw(RawJson::of(name, value)?);
         Ok(())
     }
 
@@ -181,7 +123,7 @@ impl SessionData {
     pub fn insert_json(&mut self, name: &str, json: &str) -> Result<(), SessionError> {
         let raw: &RawValue = serde_json::from_str(json)
             .map_err(|error| SessionError::not_serializable(name, &error))?;
-        self.put(ByteString::from(name), RawJson(ByteString::from(raw.get())));
+        self.set_raw(RawJson::of_json(name, raw.get()));
         Ok(())
     }
 
@@ -206,7 +148,7 @@ impl SessionData {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.entries()
             .iter()
-            .map(|entry| (&*entry.name, entry.value.as_str()))
+            .map(|entry| (entry.name(), entry.as_str()))
     }
 
     /// How many names there are, the framework's own (which begin with `_`) included.
@@ -227,48 +169,71 @@ impl SessionData {
         self.size
     }
 
-    fn entries(&self) -> &[Entry] {
-        self.entries.as_deref().map_or(&[], Vec::as_slice)
-    }
-
     pub(crate) const fn empty() -> Self {
         Self {
             entries: None,
             size: 0,
+            reserved: 0,
         }
     }
 
+    /// Every value with its name, in order.
+    pub(crate) fn entries(&self) -> &[RawJson] {
+        self.entries.as_deref().unwrap_or_default()
+    }
+
     pub(crate) fn raw(&self, name: &str) -> Option<&RawJson> {
-        self.entries()
-            .iter()
-            .find(|entry| *entry.name == *name)
-            .map(|entry| &entry.value)
+        self.entries().iter().find(|entry| entry.is_named(name))
     }
 
     /// What is the framework's own: names that begin with `_`.
     pub(crate) fn reserved(&self) -> impl Iterator<Item = (&str, &RawJson)> {
-        self.entries()
-            .iter()
-            .filter(|entry| entry.name.as_bytes().first() == Some(&b'_'))
-            .map(|entry| (&*entry.name, &entry.value))
+        let entries = if self.reserved > 0 {
+            self.entries()
+        } else {
+            &[]
+        };
+        let reserved = entries.iter().filter(|entry| entry.is_reserved());
+        reserved.map(|entry| (entry.name(), entry))
     }
 
-    pub(crate) fn raw_entries(&self) -> impl Iterator<Item = (&ByteString, &RawJson)> {
-        self.entries()
-            .iter()
-            .map(|entry| (&entry.name, &entry.value))
+    /// Sets the name of `value` to it, in its old place if it has one.
+    pub(crate) fn set_raw(&mut self, value: RawJson) {
+        self.size += value.size();
+        let Some(position) = position_of(self.entries(), value.name()) else {
+            self.reserved += usize::from(value.is_reserved());
+            // All in one piece of memory, which is written once.
+            let all = self.entries().iter().cloned().chain([value]);
+            self.entries = Some(all.collect());
+            return;
+        };
+        let own = self.entries.as_mut().and_then(Arc::get_mut);
+        if let Some(present) = own.and_then(|own| own.get_mut(position)) {
+            self.size -= present.size();
+            *present = value;
+        } else {
+            self.size -= self.entries().get(position).map_or(0, RawJson::size);
+            let all = self.entries().iter().enumerate();
+            let all = all.map(|(at, entry)| if at == position { &value } else { entry });
+            self.entries = Some(all.cloned().collect());
+        }
     }
 
-    pub(crate) fn set_raw(&mut self, name: &ByteString, value: RawJson) {
-        self.put(name.clone(), value);
+    /// Sets the names of all `values`, each as [`set_raw`](Self::set_raw) does.
+    pub(crate) fn set_all_raw(&mut self, values: &[RawJson]) {
+        let mut entries = self.entries().to_vec();
+        for value in values {
+            put(&mut entries, value.clone());
+        }
+        *self = Self::of(entries);
     }
 
     pub(crate) fn take_raw(&mut self, name: &str) -> Option<RawJson> {
-        let is_named = |entry: &Entry| *entry.name == *name;
-        let position = self.entries().iter().position(is_named)?;
-        let Entry { name, value } = Arc::make_mut(self.entries.as_mut()?).remove(position);
-        self.size -= name.len() + value.0.len();
-        Some(value)
+        let position = position_of(self.entries(), name)?;
+        let mut entries = self.entries().to_vec();
+        let taken = entries.remove(position);
+        *self = Self::of(entries);
+        Some(taken)
     }
 
     /// How many names and bytes there are.
@@ -276,31 +241,34 @@ impl SessionData {
         (self.len(), self.size())
     }
 
-    /// How many names and bytes there would be with `value` under `name`.
-    pub(crate) fn measure_with(&self, name: &str, value: &RawJson) -> (usize, usize) {
-        match self.raw(name) {
-            Some(present) => (self.len(), self.size - present.0.len() + value.0.len()),
-            None => (self.len() + 1, self.size + name.len() + value.0.len()),
+    /// How many names and bytes there would be with `value` under its name.
+    pub(crate) fn measure_with(&self, value: &RawJson) -> (usize, usize) {
+        let after = self.size + value.size();
+        match self.raw(value.name()) {
+            Some(present) => (self.len(), after - present.size()),
+            None => (self.len() + 1, after),
         }
     }
 
-    fn put(&mut self, name: ByteString, value: RawJson) {
-        if self.entries.as_mut().and_then(Arc::get_mut).is_none() {
-            // With room for one more, which is what comes most often.
-            let mut own = Vec::with_capacity(self.len() + 1);
-            own.extend_from_slice(self.entries());
-            self.entries = Some(Arc::new(own));
-        }
-        let entries = Arc::make_mut(self.entries.get_or_insert_default());
-        self.size += value.0.len();
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) {
-            self.size -= entry.value.0.len();
-            entry.value = value;
-        } else {
-            self.size += name.len();
-            entries.push(Entry { name, value });
+    fn of(entries: Vec<RawJson>) -> Self {
+        Self {
+            size: entries.iter().map(RawJson::size).sum(),
+            reserved: entries.iter().filter(|entry| entry.is_reserved()).count(),
+            entries: (!entries.is_empty()).then(|| Arc::from(entries)),
         }
     }
+}
+
+/// Sets the name of `value` to it, in its old place if it has one.
+fn put(entries: &mut Vec<RawJson>, value: RawJson) {
+    match position_of(entries, value.name()).and_then(|at| entries.get_mut(at)) {
+        Some(present) => *present = value,
+        None => entries.push(value),
+    }
+}
+
+fn position_of(entries: &[RawJson], name: &str) -> Option<usize> {
+    entries.iter().position(|entry| entry.is_named(name))
 }
 
 impl fmt::Debug for SessionData {
@@ -322,20 +290,23 @@ impl<'de> Visitor<'de> for Entries<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SessionData, A::Error> {
-        let mut data = SessionData::default();
+        let mut entries = Vec::new();
         while let Some(Name(name)) = map.next_key()? {
-            let value: &RawValue = map.next_value()?;
-            let name = match name {
-                Cow::Borrowed(name) => self.text.slice_ref(name),
-                Cow::Owned(name) => ByteString::from(name),
+            let json = map.next_value::<&RawValue>()?.get();
+            let part = match &name {
+                Cow::Borrowed(name) => RawJson::part_of(self.text, name, json),
+                Cow::Owned(_) => None,
             };
-            data.put(name, RawJson(self.text.slice_ref(value.get())));
+            put(
+                &mut entries,
+                part.unwrap_or_else(|| RawJson::of_json(&name, json)),
+            );
             // The session's own limit is checked when it is saved; this one keeps a forged payload's cost linear.
-            if data.len() > NAMES_READ_MAX {
+            if entries.len() > NAMES_READ_MAX {
                 return Err(A::Error::custom("too many names"));
             }
         }
-        Ok(data)
+        Ok(SessionData::of(entries))
     }
 }
 
@@ -379,31 +350,6 @@ fn write_json_string(text: &mut Vec<u8>, name: &str) {
         let escaped = serde_json::Value::from(name).to_string();
         text.extend_from_slice(escaped.as_bytes());
     }
-}
-
-/// Whether JSON text nests deeper than `levels`. Brackets in strings are not counted.
-fn nests_deeper_than(json: &str, levels: usize) -> bool {
-    // Every level has two brackets, so that most values need no second look.
-    if json.len() < 2 * levels {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > levels {
-                    return true;
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]
@@ -460,7 +406,7 @@ mod tests {
     #[test]
     fn values_that_could_not_be_read_back_are_refused() {
         let mut value = serde_json::Value::from("[[[[[");
-        for _ in 0..NESTING_MAX {
+        for _ in 0..crate::policy::NESTING_MAX {
             value = serde_json::Value::from(vec![value]);
         }
         let mut data = SessionData::default();

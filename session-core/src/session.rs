@@ -15,6 +15,7 @@ pub use view::{OldView, TypedSession, View};
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "django")]
 use bytestring::ByteString;
 
 use crate::change::{Content, Entry, Selection};
@@ -105,10 +106,10 @@ impl SessionBase {
         self.accessed().view().data.raw(name).cloned()
     }
 
-    pub(crate) fn set_raw(&self, name: ByteString, value: RawJson) -> Result<(), SessionError> {
+    pub(crate) fn set_raw(&self, value: RawJson) -> Result<(), SessionError> {
         let mut state = self.accessed();
-        self.check_room(&state, &name, &value)?;
-        state.apply(Entry::Set { name, value })
+        self.check_room(&state, &value)?;
+        state.apply(Entry::Set { value })
     }
 
     #[cfg(feature = "django")]
@@ -146,15 +147,11 @@ impl SessionBase {
     }
 
     /// Refuses a value for which there is no room, before anything is changed.
-    fn check_room(&self, state: &State, name: &str, value: &RawJson) -> Result<(), SessionError> {
+    fn check_room(&self, state: &State, value: &RawJson) -> Result<(), SessionError> {
         let data = &state.view().data;
-        check_limits(
-            data,
-            data.measure_with(name, value),
-            self.0.policy().limits(),
-        )?;
+        check_limits(data, data.measure_with(value), self.0.policy().limits())?;
         self.check_client_room(state, |after| {
-            after.data.set_raw(&ByteString::from(name), value.clone());
+            after.data.set_raw(value.clone());
             Ok(())
         })
     }

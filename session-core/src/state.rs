@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::change::{ChangeLog, Content, Entry, EntryId, EntryIds};
+use crate::change::{ChangeLog, Content, Entry, EntryIds, Modifier};
 use crate::clock::Timestamp;
 use crate::data::SessionData;
 use crate::deadline::Deadline;
@@ -140,11 +140,11 @@ impl Clone for Doubt {
     }
 }
 
-/// The state under its lock. What is removed from the log is dropped after the lock: it may hold the application's closures.
+/// The state under its lock. The application's closures that are removed from the log are dropped after the lock.
 pub(crate) struct Locked<'a> {
     // Fields are dropped in this order.
     state: MutexGuard<'a, State>,
-    discarded: Vec<(EntryId, Entry)>,
+    discarded: Vec<Modifier>,
 }
 
 impl Deref for Locked<'_> {

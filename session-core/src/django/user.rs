@@ -218,8 +218,7 @@ pub(super) fn owner_of(data: &SessionData) -> Option<Owner> {
 }
 
 fn set(session: &SessionBase, name: &str, value: &str) -> Result<(), SessionError> {
-    let (name, value) = RawJson::named(name, value)?;
-    session.set_raw(name, value)
+    session.set_raw(RawJson::of(name, value)?)
 }
 
 /// The hash of a password field, with the secret key and then with each fallback.

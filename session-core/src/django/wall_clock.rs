@@ -6,7 +6,6 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use super::settings::misconfigured;
-use bytestring::ByteString;
 
 use crate::clock::Timestamp;
 use crate::data::{RawJson, SessionData};
@@ -80,7 +79,7 @@ impl WallClock {
             .and_then(|text| respell(&text))
             .and_then(|text| RawJson::of(EXPIRY_NAME, &text).ok());
         if let Some(respelled) = respelled {
-            data.set_raw(&ByteString::from_static(EXPIRY_NAME), respelled);
+            data.set_raw(respelled);
         }
     }
 }

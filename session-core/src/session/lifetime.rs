@@ -216,13 +216,14 @@ impl SessionBase {
 
     fn set_or_remove(&self, name: &'static str, raw: Option<RawJson>) -> Result<(), SessionError> {
         let mut state = self.accessed();
-        let name = ByteString::from_static(name);
         match raw {
             Some(value) => {
-                self.check_room(&state, &name, &value)?;
-                state.apply(Entry::Set { name, value })
+                self.check_room(&state, &value)?;
+                state.apply(Entry::Set { value })
             }
-            None => state.apply(Entry::Remove { name }),
+            None => state.apply(Entry::Remove {
+                name: ByteString::from_static(name),
+            }),
         }
     }
 }

@@ -314,8 +314,7 @@ impl Messages<'_> {
                 let mut messages = parse(content.data.raw(MESSAGES_NAME))?;
                 add(&mut messages, message.clone());
                 if let Some(raw) = to_raw(&messages)? {
-                    let name = ByteString::from_static(MESSAGES_NAME);
-                    content.data.set_raw(&name, raw);
+                    content.data.set_raw(raw);
                 }
                 Ok(Effect::Changed(()))
             })

@@ -65,8 +65,7 @@ impl SessionBase {
     ) -> Result<(), SessionError> {
         let name = name.text();
         self.check_name(name)?;
-        let (name, value) = RawJson::named(name, value)?;
-        self.set_raw(name, value)
+        self.set_raw(RawJson::of(name, value)?)
     }
 
     /// Whether `name` has a value. Django's `in` and `has_key`.
@@ -126,14 +125,14 @@ impl SessionBase {
             return raw.parse(name);
         }
         let made = make();
-        let (name, value) = RawJson::named(name, &made)?;
+        let value = RawJson::of(name, &made)?;
         let mut state = self.accessed();
-        if let Some(raw) = state.view().data.raw(&name).cloned() {
+        if let Some(raw) = state.view().data.raw(name).cloned() {
             drop(state);
-            return raw.parse(&name);
+            return raw.parse(name);
         }
-        self.check_room(&state, &name, &value)?;
-        state.apply(Entry::SetIfAbsent { name, value })?;
+        self.check_room(&state, &value)?;
+        state.apply(Entry::SetIfAbsent { value })?;
         Ok(made)
     }
 
@@ -156,23 +155,20 @@ impl SessionBase {
         }
         let mut state = self.accessed();
         let mut after = state.view().data.clone();
-        for (name, value) in values.raw_entries() {
-            after.set_raw(name, value.clone());
-        }
+        after.set_all_raw(values.entries());
         check_limits(
             &state.view().data,
             after.measure(),
             self.0.policy().limits(),
         )?;
         self.check_client_room(&state, |content| {
-            content.data = after;
+            content.data = after.clone();
             Ok(())
         })?;
-        for (name, value) in values.raw_entries() {
-            state.apply(Entry::Set {
-                name: name.clone(),
-                value: value.clone(),
-            })?;
+        state.view_mut().data = after;
+        for value in values.entries() {
+            let value = value.clone();
+            state.note(Entry::Set { value });
         }
         state.modified = true;
         Ok(())
@@ -234,8 +230,8 @@ impl SessionBase {
             }
             match value {
                 Some(value) => {
-                    self.check_room(&state, &name, &value)?;
-                    state.view_mut().data.set_raw(&name, value);
+                    self.check_room(&state, &value)?;
+                    state.view_mut().data.set_raw(value);
                 }
                 None => drop(state.view_mut().data.take_raw(&name)),
             }
@@ -320,7 +316,7 @@ impl SessionBase {
                 let mut value = parse_or_default::<T>(&name, content.data.raw(&name))?;
                 match change(&mut value) {
                     Ok(answer) => {
-                        content.data.set_raw(&name, RawJson::of(&name, &value)?);
+                        content.data.set_raw(RawJson::of(&name, &value)?);
                         Ok(Effect::Changed(Ok(answer)))
                     }
                     Err(refusal) => Ok(Effect::Refused(Err(refusal))),

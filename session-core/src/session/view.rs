@@ -185,8 +185,7 @@ impl<T: View> TypedSession<T> {
     /// As for [`SessionBase::set`]; [`SessionError::NotSerializable`] also for a struct with a field `_version`, and, from version
     /// 2 on, for what is neither a struct nor a map.
     pub fn set(&self, value: &T) -> Result<(), SessionError> {
-        let raw = write(value)?;
-        self.session.set_raw(Self::name(), raw)
+        self.session.set_raw(write(value)?)
     }
 
     /// Changes the value in place, as [`SessionBase::modify`]: this request sees the result at once, and at the commit `change`
@@ -254,7 +253,7 @@ impl<T: View> TypedSession<T> {
                 let mut value = upgrades.read_or_default(content.data.raw(&name))?;
                 match change(&mut value) {
                     Ok(answer) => {
-                        content.data.set_raw(&name, write(&value)?);
+                        content.data.set_raw(write(&value)?);
                         Ok(Effect::Changed(Ok(answer)))
                     }
                     Err(refusal) => Ok(Effect::Refused(Err(refusal))),
@@ -402,8 +401,6 @@ fn write<T: View>(value: &T) -> Result<RawJson, SessionError> {
     fields.insert(VERSION_NAME, &T::VERSION)?;
     let own = SessionData::from_json(raw.as_str().to_owned())
         .map_err(|_says_no_more| refuse("from version 2 on a view is a struct or a map"))?;
-    for (name, value) in own.raw_entries() {
-        fields.set_raw(name, value.clone());
-    }
+    fields.set_all_raw(own.entries());
     RawJson::of_data(name, &fields)
 }
