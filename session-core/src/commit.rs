@@ -1,6 +1,7 @@
 //! Writes what a request did: once, whole, and merged with what others wrote meanwhile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::codec::Binding;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::events::{self, Ending};
-use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME, Terms};
+use crate::expiry::Terms;
 use crate::key::{SessionKey, StoreKey};
 use crate::owner::Owner;
 use crate::payload::Payload;
@@ -48,6 +49,8 @@ struct Attempt {
     renews: bool,
     headers_sent: bool,
     is_activity: bool,
+    /// Whether an earlier commit of this request, or its log-out, has left something to do first.
+    is_unfinished: bool,
     epoch: u64,
 }
 
@@ -101,13 +104,11 @@ impl Shared {
     ) -> Result<R, SessionError> {
         let mut deadline = Deadline::new(&self.manager);
         let _turn = self.take_turn(&mut deadline).await?;
-        let mut attempt = match self.attempt_unless_unfinished(selection) {
-            Some(attempt) => attempt,
-            None => {
-                Box::pin(self.finish_earlier(&mut deadline)).await?;
-                self.attempt(selection)
-            }
-        };
+        let mut attempt = self.attempt(selection);
+        if attempt.is_unfinished {
+            Box::pin(self.finish_earlier(&mut deadline)).await?;
+            attempt = self.attempt(selection);
+        }
         let mut conflicts = 0;
         let mut place_in_queue = None;
         loop {
@@ -123,7 +124,8 @@ impl Shared {
                 }
                 Prepared::Write { answer, write } => (answer, write),
             };
-            let called = Instant::now();
+            // Of use only to those who wait for their turn once more.
+            let called = place_in_queue.is_some().then(Instant::now);
             let call = self.perform(write, &attempt, now, &mut deadline);
             // In a statement of its own, since whatever it still holds would have its place in the request's future.
             let came_to = match call.await? {
@@ -138,7 +140,7 @@ impl Shared {
                     expires_at,
                     issue,
                 }) => {
-                    let held = Arc::new(Held {
+                    let held = Held {
                         key,
                         store_key,
                         version,
@@ -146,8 +148,8 @@ impl Shared {
                         base: std::mem::take(&mut attempt.content),
                         terms: attempt.terms,
                         is_to_move: false,
-                    });
-                    self.adopt(&attempt, held, issue)
+                    };
+                    self.adopt(&mut attempt, held, issue)
                 }
                 Some(Written::Conflict) => CameTo::Conflict,
                 Some(Written::Gone) => CameTo::Gone,
@@ -183,9 +185,8 @@ impl Shared {
                             return Err(SessionError::Contended);
                         }
                     } else {
-                        deadline
-                            .back_off(called.elapsed() * u32::min(conflicts, 16))
-                            .await;
+                        let took = called.map_or(Duration::ZERO, |called| called.elapsed());
+                        deadline.back_off(took * u32::min(conflicts, 16)).await;
                     }
                     Box::pin(self.rebase(&attempt, &mut deadline)).await?;
                 }
@@ -297,21 +298,12 @@ impl Shared {
     }
 
     fn attempt(&self, selection: Selection<'_>) -> Attempt {
-        self.attempt_from(&self.lock(), selection)
-    }
-
-    /// `None` if an earlier commit of this request, or its log-out, has left something to do first.
-    fn attempt_unless_unfinished(&self, selection: Selection<'_>) -> Option<Attempt> {
         let state = self.lock();
-        let is_unfinished = !state.ended.is_empty() || state.in_doubt.is_some();
-        (!is_unfinished).then(|| self.attempt_from(&state, selection))
-    }
-
-    fn attempt_from(&self, state: &State, selection: Selection<'_>) -> Attempt {
         let is_all = matches!(selection, Selection::All);
         let selected = (!is_all || state.is_view_stale).then(|| state.log.select(selection));
         let batch = selected.as_ref().unwrap_or(&state.log);
-        let is_whole = is_all || batch.takes_all();
+        let subjects = batch.subjects();
+        let is_whole = is_all || subjects.all;
         Attempt {
             held: state.held.clone(),
             entries: match &selected {
@@ -319,8 +311,8 @@ impl Shared {
                 None => state.log.all_ids(),
             },
             is_empty: batch.is_empty(),
-            is_retimed: batch.names(EXPIRY_NAME) || batch.names(ABSOLUTE_NAME),
-            has_log_in: batch.has_log_in(),
+            is_retimed: subjects.expiry,
+            has_log_in: subjects.log_in,
             content: match &selected {
                 Some(_) => Content::default(),
                 None => state.view().clone(),
@@ -331,6 +323,7 @@ impl Shared {
             renews: matches!(selection, Selection::All),
             headers_sent: state.headers_sent,
             is_activity: state.activity == Activity::Counts,
+            is_unfinished: !state.ended.is_empty() || state.in_doubt.is_some(),
             epoch: state.epoch,
         }
     }
@@ -604,7 +597,7 @@ impl Shared {
     }
 
     /// Takes over what was stored: those changes are no longer pending.
-    fn adopt(&self, attempt: &Attempt, held: Arc<Held>, issue: bool) -> CameTo {
+    fn adopt(&self, attempt: &mut Attempt, held: Held, issue: bool) -> CameTo {
         let owner = held.base.owner.as_ref();
         let owner = owner.filter(|_| attempt.has_log_in).cloned();
         let mut state = self.lock();
@@ -612,17 +605,22 @@ impl Shared {
         let is_ended = state.epoch != attempt.epoch;
         if is_ended {
             // Ended while the write was under way, under the key from before; it may have another now.
-            state.ended.push(held.store_key.clone());
+            state.ended.push(held.store_key);
             return CameTo::Stored { is_ended, owner };
         }
         state.log.remove(&attempt.entries);
         state.cycle &= !attempt.cycle && !attempt.has_log_in;
         state.issue |= issue;
         if state.log.is_empty() {
-            state.held = Some(held);
+            attempt.held = None;
+            match state.held.as_mut().and_then(Arc::get_mut) {
+                // Nobody else looks at the record from before, and so its place is taken.
+                Some(before) => *before = held,
+                None => state.held = Some(Arc::new(held)),
+            }
             state.show_held();
         } else {
-            state.hold(Some(held));
+            state.hold(Some(Arc::new(held)));
             drop(state);
             self.refresh_view();
         }

@@ -19,9 +19,16 @@ use crate::store::StoreError;
 #[derive(Clone)]
 pub struct Payload(Arc<Inner>);
 
-struct Inner {
-    bytes: OnceLock<Bytes>,
-    decoded: OnceLock<Decoded>,
+/// What it came as, and what became of that.
+enum Inner {
+    Read {
+        bytes: Bytes,
+        decoded: OnceLock<Decoded>,
+    },
+    Written {
+        decoded: Decoded,
+        bytes: OnceLock<Bytes>,
+    },
 }
 
 /// Data, and the codec and place for which it has these bytes.
@@ -35,22 +42,21 @@ impl Payload {
     /// A payload as a store read it.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(Arc::new(Inner {
-            bytes: OnceLock::from(bytes.into()),
+        Self(Arc::new(Inner::Read {
+            bytes: bytes.into(),
             decoded: OnceLock::new(),
         }))
     }
 
     /// A payload on its way to a store, to be kept where `binding` says.
     pub(crate) fn new(data: SessionData, codec: Arc<dyn Codec>, binding: Binding) -> Self {
-        let decoded = OnceLock::from(Decoded {
-            data,
-            codec,
-            binding,
-        });
-        Self(Arc::new(Inner {
+        Self(Arc::new(Inner::Written {
+            decoded: Decoded {
+                data,
+                codec,
+                binding,
+            },
             bytes: OnceLock::new(),
-            decoded,
         }))
     }
 
@@ -60,31 +66,27 @@ impl Payload {
     ///
     /// What the codec answers: [`StoreError::Unrepresentable`] when its format can't hold the data.
     pub fn to_bytes(&self) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = self.0.bytes.get() {
-            return Ok(bytes.clone());
+        match &*self.0 {
+            Inner::Read { bytes, .. } => Ok(bytes.clone()),
+            Inner::Written { decoded, bytes } => {
+                if let Some(bytes) = bytes.get() {
+                    return Ok(bytes.clone());
+                }
+                let encoded = decoded.codec.encode(&decoded.binding, &decoded.data)?;
+                Ok(bytes.get_or_init(|| encoded).clone())
+            }
         }
-        let Some(Decoded {
-            data,
-            codec,
-            binding,
-        }) = self.0.decoded.get()
-        else {
-            return Ok(Bytes::new());
-        };
-        let bytes = codec.encode(binding, data)?;
-        Ok(self.0.bytes.get_or_init(|| bytes).clone())
     }
 
     /// How much memory the payload takes, about, in bytes: for stores that are bounded by it.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let bytes = self.0.bytes.get().map_or(0, Bytes::len);
-        bytes.max(
-            self.0
-                .decoded
-                .get()
-                .map_or(0, |decoded| decoded.data.size()),
-        )
+        let (bytes, decoded) = match &*self.0 {
+            Inner::Read { bytes, decoded } => (Some(bytes), decoded.get()),
+            Inner::Written { decoded, bytes } => (bytes.get(), Some(decoded)),
+        };
+        let bytes = bytes.map_or(0, Bytes::len);
+        bytes.max(decoded.map_or(0, |decoded| decoded.data.size()))
     }
 
     /// The data of `record`, whose payload this is, as `codec` reads it at `key`. What was decoded by another codec, or for
@@ -95,7 +97,11 @@ impl Payload {
         key: &StoreKey,
         record: &Record,
     ) -> Result<SessionData, StoreError> {
-        if let Some(known) = self.0.decoded.get()
+        let known = match &*self.0 {
+            Inner::Read { decoded, .. } => decoded.get(),
+            Inner::Written { decoded, .. } => Some(decoded),
+        };
+        if let Some(known) = known
             && known.binding.is_of(key, record)
             && Arc::ptr_eq(&known.codec, codec)
         {
@@ -103,13 +109,14 @@ impl Payload {
         }
         let binding = Binding::of(key, record);
         let data = codec.decode(&binding, &self.to_bytes()?)?;
-        let decoded = Decoded {
-            data: data.clone(),
-            codec: Arc::clone(codec),
-            binding,
-        };
-        // If another thread was faster, its result is as good as ours.
-        drop(self.0.decoded.set(decoded));
+        if let Inner::Read { decoded, .. } = &*self.0 {
+            // If another thread was faster, its result is as good as ours.
+            drop(decoded.set(Decoded {
+                data: data.clone(),
+                codec: Arc::clone(codec),
+                binding,
+            }));
+        }
         Ok(data)
     }
 }

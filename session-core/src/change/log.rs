@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Content, Entry, Modifier};
 use crate::error::SessionError;
+use crate::expiry::{ABSOLUTE_NAME, EXPIRY_NAME};
 use crate::owner::Owner;
 
 /// What a request did and has not stored yet, in order.
@@ -34,6 +35,16 @@ impl EntryIds {
             Self::Before(end) => id < *end,
         }
     }
+}
+
+/// What some entries are about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Subjects {
+    pub(crate) log_in: bool,
+    /// What every name holds, so that none can be stored without the others.
+    pub(crate) all: bool,
+    /// The session's own expiry.
+    pub(crate) expiry: bool,
 }
 
 /// Which pending entries a commit takes along.
@@ -84,20 +95,24 @@ impl ChangeLog {
         std::mem::take(&mut self.discarded)
     }
 
-    pub(crate) fn has_log_in(&self) -> bool {
-        self.iter()
-            .any(|(_, entry)| matches!(entry, Entry::LogIn { .. }))
-    }
-
-    /// Whether an entry decides what every name holds, so that none can be stored without the others.
-    pub(crate) fn takes_all(&self) -> bool {
-        self.iter()
-            .any(|(_, entry)| matches!(entry, Entry::Clear | Entry::LogIn { .. }))
-    }
-
-    /// Whether an entry is about this name.
-    pub(crate) fn names(&self, name: &str) -> bool {
-        self.iter().any(|(_, entry)| entry.name() == Some(name))
+    /// What the entries are about.
+    #[inline]
+    pub(crate) fn subjects(&self) -> Subjects {
+        let mut subjects = Subjects::default();
+        for (_, entry) in self.iter() {
+            match entry {
+                Entry::LogIn { .. } => {
+                    subjects.log_in = true;
+                    subjects.all = true;
+                }
+                Entry::Clear => subjects.all = true,
+                _ => {
+                    let name = entry.name();
+                    subjects.expiry |= name == Some(EXPIRY_NAME) || name == Some(ABSOLUTE_NAME);
+                }
+            }
+        }
+        subjects
     }
 
     /// The entries to store now.
@@ -106,7 +121,7 @@ impl ChangeLog {
             Selection::All => true,
             Selection::Named(name) => entry.name() == Some(name),
         };
-        let takes_all = self.takes_all();
+        let takes_all = self.subjects().all;
         let selected = self
             .iter()
             .filter(|(_, entry)| takes_all || is_selected(entry));
@@ -150,11 +165,10 @@ impl ChangeLog {
             is_over(position - 1, entry)
         };
         let first = self.first.take_if(|entry| is_over(entry));
-        let others = self.others.extract_if(.., |entry| is_over(entry));
-        for (_, entry) in first.into_iter().chain(others) {
-            if let Entry::Modify { modifier, .. } = entry {
-                self.discarded.push(modifier);
-            }
+        self.discarded.extend(first.and_then(closure_of));
+        if !self.others.is_empty() {
+            let others = self.others.extract_if(.., |entry| is_over(entry));
+            self.discarded.extend(others.filter_map(closure_of));
         }
     }
 
@@ -221,6 +235,13 @@ impl ChangeLog {
 
     fn iter(&self) -> impl Iterator<Item = &(EntryId, Entry)> {
         self.first.iter().chain(&self.others)
+    }
+}
+
+fn closure_of((_, entry): (EntryId, Entry)) -> Option<Modifier> {
+    match entry {
+        Entry::Modify { modifier, .. } => Some(modifier),
+        _ => None,
     }
 }
 

@@ -385,7 +385,7 @@ impl Shared {
         };
         let answer = answer?;
         let mut state = self.lock();
-        if state.headers_sent && (cycle || log.has_log_in()) {
+        if state.headers_sent && (cycle || log.subjects().log_in) {
             return Err(SessionError::HeadersSent);
         }
         if flushed {
