@@ -83,16 +83,18 @@ enum Prepared<R> {
 
 /// How the call ended.
 enum Written {
-    Stored {
-        key: SessionKey,
-        store_key: StoreKey,
-        version: Version,
-        expires_at: Timestamp,
-        /// Whether the client has to be told of the key.
-        issue: bool,
-    },
+    Stored(Stored),
     Conflict,
     Gone,
+}
+
+struct Stored {
+    key: SessionKey,
+    store_key: StoreKey,
+    version: Version,
+    expires_at: Timestamp,
+    /// Whether the client has to be told of the key.
+    issue: bool,
 }
 
 impl Shared {
@@ -133,24 +135,7 @@ impl Shared {
                     self.finish_without_write(&attempt);
                     return Ok(answer);
                 }
-                Some(Written::Stored {
-                    key,
-                    store_key,
-                    version,
-                    expires_at,
-                    issue,
-                }) => {
-                    let held = Held {
-                        key,
-                        store_key,
-                        version,
-                        expires_at,
-                        base: std::mem::take(&mut attempt.content),
-                        terms: attempt.terms,
-                        is_to_move: false,
-                    };
-                    self.adopt(&mut attempt, held, issue)
-                }
+                Some(Written::Stored(stored)) => self.adopt(&mut attempt, stored),
                 Some(Written::Conflict) => CameTo::Conflict,
                 Some(Written::Gone) => CameTo::Gone,
             };
@@ -457,13 +442,13 @@ impl Shared {
                     .await
                     .inspect_err(|error| events::store_failed("create", error))?;
                 events::created(&store_key, content.owner.is_some());
-                Ok(Some(Written::Stored {
+                Ok(Some(Written::Stored(Stored {
                     key,
                     store_key,
                     version,
                     expires_at,
                     issue: true,
-                }))
+                })))
             }
             (Write::Save(expiry), Some(held)) => {
                 let is_retimed = matches!(expiry, ExpiryChange::Set(_));
@@ -524,7 +509,7 @@ impl Shared {
                 let key = held.key.duplicate();
                 let expires_at = expiry.apply(held.expires_at);
                 let renewed = written(saved, key, store_key, expires_at, reissues);
-                Ok(Some(renewed).filter(|renewed| matches!(renewed, Written::Stored { .. })))
+                Ok(Some(renewed).filter(|renewed| matches!(renewed, Written::Stored(_))))
             }
             (Write::Nothing, _) | (_, None) => Ok(None),
         }
@@ -597,20 +582,30 @@ impl Shared {
     }
 
     /// Takes over what was stored: those changes are no longer pending.
-    fn adopt(&self, attempt: &mut Attempt, held: Held, issue: bool) -> CameTo {
-        let owner = held.base.owner.as_ref();
+    fn adopt(&self, attempt: &mut Attempt, stored: Stored) -> CameTo {
+        let base = std::mem::take(&mut attempt.content);
+        let owner = base.owner.as_ref();
         let owner = owner.filter(|_| attempt.has_log_in).cloned();
         let mut state = self.lock();
         state.in_doubt = None;
         let is_ended = state.epoch != attempt.epoch;
         if is_ended {
             // Ended while the write was under way, under the key from before; it may have another now.
-            state.ended.push(held.store_key);
+            state.ended.push(stored.store_key);
             return CameTo::Stored { is_ended, owner };
         }
         state.log.remove(&attempt.entries);
         state.cycle &= !attempt.cycle && !attempt.has_log_in;
-        state.issue |= issue;
+        state.issue |= stored.issue;
+        let held = Held {
+            key: stored.key,
+            store_key: stored.store_key,
+            version: stored.version,
+            expires_at: stored.expires_at,
+            base,
+            terms: attempt.terms,
+            is_to_move: false,
+        };
         if state.log.is_empty() {
             attempt.held = None;
             match state.held.as_mut().and_then(Arc::get_mut) {
@@ -734,13 +729,13 @@ fn written(
     issue: bool,
 ) -> Written {
     match saved {
-        Saved::Stored(version) => Written::Stored {
+        Saved::Stored(version) => Written::Stored(Stored {
             key,
             store_key,
             version,
             expires_at,
             issue,
-        },
+        }),
         Saved::Conflict => Written::Conflict,
         Saved::Gone => Written::Gone,
     }

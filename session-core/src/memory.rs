@@ -199,9 +199,14 @@ impl SessionStore for MemoryStore {
             return Ok(refused);
         }
         let changed = record.changed(change, version.clone());
-        let owner = changed.owner.clone();
-        let before = std::mem::replace(record, changed).owner;
-        state.note_owner(key, before.as_ref(), owner);
+        let before = std::mem::replace(record, changed);
+        if before.owner != record.owner {
+            let owner = record.owner.clone();
+            state.note_owner(key, before.owner.as_ref(), owner);
+        }
+        drop(state);
+        // It may be large, and nobody is to wait until its memory is given back.
+        drop(before);
         Ok(Saved::Stored(version))
     }
 
