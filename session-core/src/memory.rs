@@ -1,6 +1,7 @@
 //! Records in this process's memory: the contract in executable form.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,7 +28,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct State {
     records: HashMap<StoreKey, Record, BuildHasherDefault<KeyHasher>>,
-    owners: HashMap<Owner, BTreeSet<StoreKey>>,
+    // Owners are of others' choosing, so that these have the hasher that bears that. Most have one session or two.
+    owners: HashMap<Owner, HashSet<StoreKey, BuildHasherDefault<KeyHasher>>>,
     // Over all keys, so that a key that is deleted and created anew gets no version back that it had before.
     last_version: u64,
 }
@@ -107,13 +109,19 @@ impl State {
         Version::Counter(self.last_version)
     }
 
-    fn put(&mut self, key: &StoreKey, record: Record) {
+    /// `false` if there is a live record at `key`.
+    fn put(&mut self, key: &StoreKey, record: Record, now: Timestamp) -> bool {
         let owner = record.owner.clone();
-        let before = self
-            .records
-            .insert(key.clone(), record)
-            .and_then(|before| before.owner);
+        let before = match self.records.entry(key.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(record);
+                None
+            }
+            Entry::Occupied(place) if place.get().is_live(now) => return false,
+            Entry::Occupied(mut place) => place.insert(record).owner,
+        };
         self.note_owner(key, before.as_ref(), owner);
+        true
     }
 
     /// The session at `key`, which was `before`'s, is `owner`'s.
@@ -175,12 +183,12 @@ impl SessionStore for MemoryStore {
         now: Timestamp,
     ) -> Result<Version, StoreError> {
         let mut state = self.write();
-        if state.live(key, now).is_some() {
-            return Err(StoreError::key_taken(Self::NAME));
-        }
         let version = state.next_version();
-        state.put(key, Record::created(new, version.clone()));
-        Ok(version)
+        if state.put(key, Record::created(new, version.clone()), now) {
+            Ok(version)
+        } else {
+            Err(StoreError::key_taken(Self::NAME))
+        }
     }
 
     async fn save(
@@ -211,7 +219,8 @@ impl SessionStore for MemoryStore {
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<bool, StoreError> {
-        Ok(self.write().take(key).is_some())
+        let deleted = self.write().take(key);
+        Ok(deleted.is_some())
     }
 
     async fn touch(
@@ -246,11 +255,12 @@ impl SessionStore for MemoryStore {
             Ok(record) => record.changed(change, version.clone()),
             Err(refused) => return Ok(refused),
         };
-        if state.live(to, now).is_some() {
+        if !state.put(to, record, now) {
             return Err(StoreError::key_taken(Self::NAME));
         }
-        state.take(from);
-        state.put(to, record);
+        let before = state.take(from);
+        drop(state);
+        drop(before);
         Ok(Saved::Stored(version))
     }
 
@@ -314,10 +324,14 @@ impl OwnerIndex for MemoryStore {
         let Some(keys) = state.owners.get(owner) else {
             return Ok(Vec::new());
         };
-        let live = keys
+        let mut keys: Vec<&StoreKey> = keys
             .iter()
-            .filter(|key| page.after.as_ref().is_none_or(|after| *key > after));
-        let live = live.filter_map(|key| Some((key.clone(), state.live(key, now)?.clone())));
+            .filter(|key| page.after.as_ref().is_none_or(|after| *key > after))
+            .collect();
+        keys.sort_unstable();
+        let live = keys
+            .into_iter()
+            .filter_map(|key| Some((key.clone(), state.live(key, now)?.clone())));
         Ok(live.take(page.limit).collect())
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::error::SessionError;
 use crate::policy::OWNER_BYTES_MAX;
 
@@ -91,11 +93,25 @@ impl From<uuid::Uuid> for Owner {
     }
 }
 
+/// The number's digits, written where that takes no memory of its own.
+fn of_number(id: impl Serialize) -> Owner {
+    // Of -2^127.
+    const CHARACTERS_MAX: usize = 40;
+    let mut text = [0; CHARACTERS_MAX];
+    let mut rest = text.as_mut_slice();
+    // As JSON, which a number's digits are.
+    let written = serde_json::to_writer(&mut rest, &id);
+    debug_assert!(written.is_ok(), "there is room for every number");
+    let len = CHARACTERS_MAX - rest.len();
+    let text = text.get(..len).unwrap_or_default();
+    Owner(Arc::from(str::from_utf8(text).unwrap_or_default()))
+}
+
 macro_rules! from_integers {
     ($($integer:ty),*) => {$(
         impl From<$integer> for Owner {
             fn from(id: $integer) -> Self {
-                Self(Arc::from(id.to_string()))
+                of_number(id)
             }
         }
     )*};
@@ -103,3 +119,17 @@ macro_rules! from_integers {
 from_integers!(
     i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_numbers_are_owners_by_all_their_digits() {
+        for id in [0, 7, i128::MAX, i128::MIN] {
+            assert_eq!(Owner::from(id).as_str(), id.to_string());
+        }
+        assert_eq!(Owner::from(u128::MAX).as_str(), u128::MAX.to_string());
+        assert_eq!(Owner::from(-7_i8).as_str(), "-7");
+    }
+}
