@@ -9,6 +9,7 @@ mod document;
 mod growth;
 mod load;
 mod machine;
+mod one_core;
 mod plan;
 mod plot;
 mod programs;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use harness::{Place, Result};
 use session_cache::{RedisCacheConfig, RedisStore};
@@ -92,7 +93,10 @@ impl Backend<'_> {
         };
         let config = match sync {
             Sync::Default => DbStoreConfig::new(),
-            Sync::Hasty => DbStoreConfig::new().with_sync(session_db::SyncPolicy::AtCheckpoints),
+            Sync::Hasty => DbStoreConfig::new()
+                .with_sync(session_db::SyncPolicy::AtCheckpoints)
+                // More writers than one core serves in the time that a request has.
+                .with_timeout(Duration::from_secs(60)),
         };
         let store = config.connect(&url).await?;
         store.migrate().await?;

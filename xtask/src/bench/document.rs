@@ -68,7 +68,8 @@ libraries take turns, batch by batch, so that whatever else the machine does mee
   calls and all, and what is compared: requests each second also depend on how the generator gets on, and a latency is mostly
   the wait for the 31 others. An answer that is not the right one ends the measurement. The servers on actix-web are compared
   with the bare handler of actix-web.
-- **Growth** is measured at the stores themselves. Stores of all sizes are alive at once and take turns of 25 loads and 25 saves
+- **Growth** is measured at the stores themselves, program and servers on one core: on two, the kernel's choice of which is
+  where moves a load by a factor of two. Stores of all sizes are alive at once and take turns of 25 loads and 25 saves
   of sessions from everywhere (in memory 400), after some loads that warm caches and do not count. A multiple is that of a turn
   to the smallest store's turn of the same round. Bytes are those of the process, of the blocks on disk, or what the server
   says, less what an empty store takes; `--full` adds a million sessions, and for files, which take a block of the disk each
@@ -99,9 +100,7 @@ const NOT_MET: &str = "
   asks one after the other: with 64 clients it is 9.7 times as many as bare updates,
   [measured there](../../session-db/docs/crate.md#figures).
 - **Growth**: in memory it is the wait for memory. SQLite's load among a million is a read of pages that the connection's cache of
-  2 MiB does not hold, and that of a file goes through directories and inodes which the kernel's caches don't all hold. PostgreSQL
-  and MariaDB take turns with the client on two cores, which moves a load by a factor of two from one size to the next and
-  back, and from run to run: a second run gave PostgreSQL 1.29 for a load and 1.07 for a save among a million.
+  2 MiB does not hold, and that of a file goes through directories and inodes which the kernel's caches don't all hold.
 ";
 
 /// Writes page and plots.

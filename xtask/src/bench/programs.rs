@@ -20,6 +20,7 @@ use super::correctness::Subject;
 use super::growth::Growth;
 use super::load::{Load, MEMORY, REDIS};
 use super::machine::Machine;
+use super::one_core::OneCore;
 use super::plan::{
     BATCHES, BATCHES_QUICK, CONTENDED, FILES_MAX, GROWING, GROWTH_ROUNDS, IN_PROCESS, JUDGED,
     LIBRARIES, LOAD, LOAD_QUICK, NAMED, SERVED, SERVERS, SIZE_FULL, SIZES, STORE_BATCHES, STORES,
@@ -99,13 +100,7 @@ impl Programs<'_> {
 
     fn in_stores(&mut self, options: &Bench) -> Result<()> {
         let mut fleet = Fleet::new(self.workspace, self.folder.to_owned())?;
-        for (variable, name) in SERVERS {
-            let known = service::TESTS.iter().flat_map(|test| test.services);
-            let service = known.copied().find(|service| service.name == name);
-            let service = service.ok_or_else(|| format!("no test starts {name} any more"))?;
-            service::install(&[service], Permission::given(false));
-            self.variables.push((variable, fleet.start(service)?.url));
-        }
+        self.variables.extend(start_servers(&mut fleet)?);
         let mut built = Vec::new();
         for (name, served, judged) in STORES {
             built.push((name, self.build(name, &[])?, served, judged));
@@ -163,6 +158,10 @@ impl Programs<'_> {
         if options.quick {
             return Ok(());
         }
+        let _one_core = OneCore::take()?;
+        // The others were started on all cores, and stay there.
+        let mut fleet = Fleet::new(self.workspace, self.folder.to_owned())?;
+        let servers = start_servers(&mut fleet)?;
         for store in GROWING {
             let sizes = SIZES.iter().chain(options.full.then_some(&SIZE_FULL));
             let size_max = match (store, options.full) {
@@ -170,6 +169,7 @@ impl Programs<'_> {
                 _ => SIZE_FULL,
             };
             let mut command = Command::new(program);
+            command.envs(servers.iter().map(|(name, url)| (name, url)));
             command.args(["growth", store, &GROWTH_ROUNDS.to_string()]);
             let sizes = sizes.filter(|&&size| size <= size_max);
             command.args(sizes.map(u64::to_string));
@@ -308,7 +308,7 @@ impl Programs<'_> {
         Ok(())
     }
 
-    /// The lines of JSON that `command` prints.
+    /// The lines of JSON that `command` prints. Its own variables count more than those of all programs.
     fn lines(&self, command: &Command) -> Result<Vec<Value>> {
         // Not the options of a tool, which come before.
         let words = command.get_args().map(|word| word.display().to_string());
@@ -321,6 +321,11 @@ impl Programs<'_> {
         for (name, value) in &self.variables {
             started.env(name, value);
         }
+        started.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         let ended = Running::start(&started, &log, StopSignal::Terminate)?.wait(TIME_MAX)?;
         let printed = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
         if ended != Ended::Exited(0) {
@@ -365,4 +370,16 @@ impl Programs<'_> {
         }
         Ok(target.join("release").join(name))
     }
+}
+
+/// The variables that say where the servers are, which `fleet` starts.
+fn start_servers(fleet: &mut Fleet) -> Result<Vec<(&'static str, String)>> {
+    let start = |(variable, name): (&'static str, &str)| {
+        let known = service::TESTS.iter().flat_map(|test| test.services);
+        let service = known.copied().find(|service| service.name == name);
+        let service = service.ok_or_else(|| format!("no test starts {name} any more"))?;
+        service::install(&[service], Permission::given(false));
+        Ok((variable, fleet.start(service)?.url))
+    };
+    SERVERS.into_iter().map(start).collect()
 }
