@@ -1,8 +1,8 @@
 //! How long a request waits for its store, and what it does meanwhile.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::{Poll, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -41,36 +41,22 @@ impl<'a> Deadline<'a> {
     }
 
     /// One call, whose outcome is unknown if it fails.
-    pub(crate) async fn call<T: Answer>(
-        &mut self,
+    pub(crate) fn call<'d, F>(
+        &'d mut self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let mut call = pin!(call);
-        // Only a store that is waited for needs it, and it is a third of what a request's future would have room for.
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
-        let mut limit = Duration::ZERO;
-        let mut observed = Call::begin(self.manager.store(), operation);
-        poll_fn(|context| {
-            let answer = match observed.poll(|| call.as_mut().poll(context)) {
-                Poll::Ready(answer) => answer,
-                Poll::Pending => {
-                    let timer = timer.get_or_insert_with(|| {
-                        limit = self.per_call().min(self.left());
-                        Box::pin(sleep(limit))
-                    });
-                    ready!(timer.as_mut().poll(context));
-                    Err(no_answer(operation, limit))
-                }
-            };
-            observed.end(&answer);
-            Poll::Ready(answer)
-        })
-        .await
+        call: F,
+    ) -> Bounded<'d, 'a, F> {
+        Bounded {
+            observed: Call::begin(self.manager.store(), operation),
+            deadline: self,
+            operation,
+            call,
+            timer: None,
+        }
     }
 
     /// A call that may be made again if it is not known to have happened: reading, touching, deleting.
-    pub(crate) async fn call_again<T: Answer, F: Future<Output = Result<T, StoreError>>>(
+    pub(crate) async fn call_again<T: Answer, F: Future<Output = Result<T, StoreError>> + Unpin>(
         &mut self,
         operation: &'static str,
         call: impl Fn() -> F,
@@ -116,6 +102,46 @@ impl<'a> Deadline<'a> {
         } else {
             sleep(pause).await;
         }
+    }
+}
+
+/// One call of a store, in time. Written by hand since the future of every request has a place for it, and an `async fn` keeps
+/// what it was given beside what it makes of it.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct Bounded<'d, 'a, F> {
+    deadline: &'d mut Deadline<'a>,
+    operation: &'static str,
+    call: F,
+    observed: Call,
+    /// Only for a store that is waited for, with its limit.
+    timer: Option<(Pin<Box<Sleep>>, Duration)>,
+}
+
+impl<T: Answer, F: Future<Output = Result<T, StoreError>> + Unpin> Future for Bounded<'_, '_, F> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self {
+            deadline,
+            operation,
+            call,
+            observed,
+            timer,
+        } = self.get_mut();
+        let answer = match observed.poll(|| Pin::new(call).poll(context)) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => {
+                let (timer, limit) = timer.get_or_insert_with(|| {
+                    let limit = deadline.per_call().min(deadline.left());
+                    (Box::pin(sleep(limit)), limit)
+                });
+                ready!(timer.as_mut().poll(context));
+                Err(no_answer(operation, *limit))
+            }
+        };
+        observed.end(&answer);
+        Poll::Ready(answer)
     }
 }
 
