@@ -45,6 +45,11 @@ libraries take turns, batch by batch, so that whatever else the machine does mee
 - **ours-actix** is ours as middleware of actix-web, beside actix-session. Both stand around a scope, and above actix-web's bare
   handler in a scope. actix-session publishes no store in memory: where the others keep sessions there, it is measured with its
   encrypted cookies, which do not hold 64 KiB.
+- **least** is no library but what ours can be held against: the least of a layer, an extractor, a store behind a trait whose
+  methods may wait, hashed keys, shared values that are parsed when they are read, `Vary`, and an index of owners. There, a
+  write replaces what another request has written meanwhile, a request that is under way brings back what was logged out, and
+  nothing expires, is limited or is checked. It is in
+  [benchmarks/apps/least.rs](../../benchmarks/apps/least.rs).
 - **What the floor is**: each instruction is counted for the crate that its line of source comes from. Code of the standard
   library counts for the crate whose function it became a part of, or whose types it is about, and else for itself. The system
   call for random bytes is not seen, and SHA-256 is left out. What axum and tower, the types of `http`, the allocator and the

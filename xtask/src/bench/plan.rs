@@ -1,7 +1,7 @@
 //! What is measured: which programs, of whom, how often, and how much of it.
 
 use super::load::MEMORY;
-use super::tables::{ACTIX, OURS, OURS_ACTIX};
+use super::tables::{ACTIX, LEAST, OURS, OURS_ACTIX};
 
 pub(super) const IN_PROCESS: &str = "in-process";
 /// These need servers: their names, the libraries in them that are put under load, and those that are tested with races.
@@ -27,7 +27,14 @@ pub(super) const SERVERS: [(&str, &str); 3] = [
 ];
 
 /// The libraries of the program in this process.
-pub(super) const LIBRARIES: [&str; 5] = [OURS, "tower-sessions", "axum_session", OURS_ACTIX, ACTIX];
+pub(super) const LIBRARIES: [&str; 6] = [
+    OURS,
+    LEAST,
+    "tower-sessions",
+    "axum_session",
+    OURS_ACTIX,
+    ACTIX,
+];
 
 /// Those of them that are put under load, with the stores that stand for memory.
 pub(super) const SERVED: [(&str, &str); 5] = [

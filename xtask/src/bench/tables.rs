@@ -11,6 +11,9 @@ pub(super) const OURS: &str = "ours";
 /// Our library's name where it is middleware of actix-web.
 pub(super) const OURS_ACTIX: &str = "ours-actix";
 
+/// No library: the least that a session costs.
+pub(super) const LEAST: &str = "least";
+
 /// The library that can be compared with that one.
 pub(super) const ACTIX: &str = "actix-session";
 
@@ -149,7 +152,7 @@ fn counted(
         row.push(shown(goal.map(|&(of, instructions, allocations, time)| {
             target(of, instructions, allocations, time)
         })));
-        let axum = |library: &str| ![OURS, OURS_ACTIX, ACTIX].contains(&library);
+        let axum = |library: &str| ![OURS, LEAST, OURS_ACTIX, ACTIX].contains(&library);
         row.push(ratio(&libraries, &above, OURS, &axum));
         if has_actix {
             row.push(ratio(&libraries, &above, OURS_ACTIX, &|name| name == ACTIX));
@@ -395,6 +398,25 @@ mod tests {
         let markdown = all(&results)[0].markdown();
         assert!(
             markdown.contains("| s2 read | 4000 | 8000 | 3000 | 6000 | 6000 | 0.50 | 0.50 |"),
+            "{markdown}"
+        );
+    }
+
+    #[test]
+    fn the_least_is_nobodys_peer() {
+        let bare = [OURS, LEAST, "tower-sessions"].map(|name| row(name, BARE, 1000.0));
+        let mut results = Results {
+            rows: bare.to_vec(),
+            ..Results::default()
+        };
+        results.rows.extend([
+            row(OURS, "s2", 5000.0),
+            row(LEAST, "s2", 2000.0),
+            row("tower-sessions", "s2", 9000.0),
+        ]);
+        let markdown = all(&results)[0].markdown();
+        assert!(
+            markdown.contains("| s2 read | 4000 | 1000 | 8000 | 6000 | 0.50 |"),
             "{markdown}"
         );
     }
