@@ -68,7 +68,7 @@ enum CameTo {
     Stored {
         /// Whether the request has ended its session meanwhile, so that the record has to be deleted.
         is_ended: bool,
-        /// Who owns what was stored, if that is a log-in.
+        /// Who has logged in, if that may have been too often.
         owner: Option<Owner>,
     },
     Conflict,
@@ -502,7 +502,8 @@ impl Shared {
                     moved_by_whoever(deadline.call("renew", call).await)
                 } else {
                     let renew = || store.save(&store_key, &held.version, change(), now);
-                    deadline.call_again("renew", renew).await
+                    // Rare: the future of every commit has room for what is not.
+                    Box::pin(deadline.call_again("renew", renew)).await
                 };
                 let saved = saved.inspect_err(|error| events::store_failed("renew", error))?;
                 count_renewal(&saved, expiry);
@@ -584,8 +585,9 @@ impl Shared {
     /// Takes over what was stored: those changes are no longer pending.
     fn adopt(&self, attempt: &mut Attempt, stored: Stored) -> CameTo {
         let base = std::mem::take(&mut attempt.content);
-        let owner = base.owner.as_ref();
-        let owner = owner.filter(|_| attempt.has_log_in).cloned();
+        let may_be_too_many =
+            attempt.has_log_in && self.policy().sessions_per_owner_max().is_some();
+        let owner = base.owner.as_ref().filter(|_| may_be_too_many).cloned();
         let mut state = self.lock();
         state.in_doubt = None;
         let is_ended = state.epoch != attempt.epoch;
