@@ -65,6 +65,8 @@ enum Write {
 
 /// What the call means for this request.
 enum CameTo {
+    /// There was nothing to store, or no need any more.
+    Nothing,
     Stored {
         /// Whether the request has ended its session meanwhile, so that the record has to be deleted.
         is_ended: bool,
@@ -81,17 +83,10 @@ enum Prepared<R> {
     Write { answer: R, write: Write },
 }
 
-/// How the call ended.
-enum Written {
-    Stored(Stored),
-    Conflict,
-    Gone,
-}
-
-struct Stored {
+/// Where a session is kept after a write.
+struct Place {
     key: SessionKey,
     store_key: StoreKey,
-    version: Version,
     expires_at: Timestamp,
     /// Whether the client has to be told of the key.
     issue: bool,
@@ -128,18 +123,14 @@ impl Shared {
             };
             // Of use only to those who wait for their turn once more.
             let called = place_in_queue.is_some().then(Instant::now);
-            let call = self.perform(write, &attempt, now, &mut deadline);
+            let call = self.perform(write, &mut attempt, now, &mut deadline);
             // In a statement of its own, since whatever it still holds would have its place in the request's future.
-            let came_to = match call.await? {
-                None => {
+            let came_to = call.await?;
+            match came_to {
+                CameTo::Nothing => {
                     self.finish_without_write(&attempt);
                     return Ok(answer);
                 }
-                Some(Written::Stored(stored)) => self.adopt(&mut attempt, stored),
-                Some(Written::Conflict) => CameTo::Conflict,
-                Some(Written::Gone) => CameTo::Gone,
-            };
-            match came_to {
                 CameTo::Stored { is_ended, owner } => {
                     if is_ended {
                         Box::pin(self.delete_ended(&mut deadline)).await?;
@@ -285,8 +276,9 @@ impl Shared {
     fn attempt(&self, selection: Selection<'_>) -> Attempt {
         let state = self.lock();
         let is_all = matches!(selection, Selection::All);
-        let selected = (!is_all || state.is_view_stale).then(|| state.log.select(selection));
-        let batch = selected.as_ref().unwrap_or(&state.log);
+        let selects = !is_all || state.is_view_stale;
+        let selected = selects.then(|| Box::new(state.log.select(selection)));
+        let batch = selected.as_deref().unwrap_or(&state.log);
         let subjects = batch.subjects();
         let is_whole = is_all || subjects.all;
         Attempt {
@@ -303,7 +295,7 @@ impl Shared {
                 None => state.view().clone(),
             },
             terms: Terms::UNKNOWN,
-            log: selected.map(Box::new),
+            log: selected,
             cycle: state.cycle && is_whole,
             renews: matches!(selection, Selection::All),
             headers_sent: state.headers_sent,
@@ -395,14 +387,14 @@ impl Shared {
                 .is_some()
     }
 
-    /// Makes the call; `None` if there is none to make.
+    /// Makes the call, and takes over what it has stored.
     async fn perform(
         &self,
         write: Write,
-        attempt: &Attempt,
+        attempt: &mut Attempt,
         now: Timestamp,
         deadline: &mut Deadline<'_>,
-    ) -> Result<Option<Written>, SessionError> {
+    ) -> Result<CameTo, SessionError> {
         let store = self.manager.store();
         let content = &attempt.content;
         let client = self.manager.client();
@@ -442,13 +434,13 @@ impl Shared {
                     .await
                     .inspect_err(|error| events::store_failed("create", error))?;
                 events::created(&store_key, content.owner.is_some());
-                Ok(Some(Written::Stored(Stored {
+                let place = Place {
                     key,
                     store_key,
-                    version,
                     expires_at,
                     issue: true,
-                })))
+                };
+                Ok(self.adopt(attempt, version, place))
             }
             (Write::Save(expiry), Some(held)) => {
                 let is_retimed = matches!(expiry, ExpiryChange::Set(_));
@@ -466,12 +458,16 @@ impl Shared {
                 };
                 self.begin_unsure(attempt, None);
                 let saved = deadline.call("save", call).await;
-                let saved = self.end_unsure("save", saved)?;
+                self.end_unsure("save", &saved);
+                let saved = saved?;
                 count_renewal(&saved, expiry);
-                let key = held.key.duplicate();
-                let expires_at = expiry.apply(held.expires_at);
-                let issue = is_retimed || reissues;
-                Ok(Some(written(saved, key, store_key, expires_at, issue)))
+                let place = Place {
+                    key: held.key.duplicate(),
+                    store_key,
+                    expires_at: expiry.apply(held.expires_at),
+                    issue: is_retimed || reissues,
+                };
+                Ok(self.take_over(attempt, saved, place))
             }
             (Write::Rotate(expiry), Some(held)) => {
                 self.allow_new_key(attempt)?;
@@ -481,13 +477,19 @@ impl Shared {
                 let moved_to = Some((key.duplicate(), store_key.clone()));
                 self.begin_unsure(attempt, moved_to);
                 let saved = deadline.call("rotate", call).await;
-                let saved = self.end_unsure("rotate", saved)?;
+                self.end_unsure("rotate", &saved);
+                let saved = saved?;
                 count_renewal(&saved, expiry);
                 if let Saved::Stored(_) = saved {
                     events::rotated(&held.store_key, &store_key, attempt.has_log_in);
                 }
-                let expires_at = expiry.apply(held.expires_at);
-                Ok(Some(written(saved, key, store_key, expires_at, true)))
+                let place = Place {
+                    key,
+                    store_key,
+                    expires_at: expiry.apply(held.expires_at),
+                    issue: true,
+                };
+                Ok(self.take_over(attempt, saved, place))
             }
             (Write::Renew(moment), Some(held)) => {
                 // By compare-and-swap, and not by `touch`, which asks for no version: a late renewal must not undo a
@@ -507,12 +509,18 @@ impl Shared {
                 };
                 let saved = saved.inspect_err(|error| events::store_failed("renew", error))?;
                 count_renewal(&saved, expiry);
-                let key = held.key.duplicate();
-                let expires_at = expiry.apply(held.expires_at);
-                let renewed = written(saved, key, store_key, expires_at, reissues);
-                Ok(Some(renewed).filter(|renewed| matches!(renewed, Written::Stored(_))))
+                let place = Place {
+                    key: held.key.duplicate(),
+                    store_key,
+                    expires_at: expiry.apply(held.expires_at),
+                    issue: reissues,
+                };
+                Ok(match self.take_over(attempt, saved, place) {
+                    CameTo::Conflict | CameTo::Gone => CameTo::Nothing,
+                    came_to => came_to,
+                })
             }
-            (Write::Nothing, _) | (_, None) => Ok(None),
+            (Write::Nothing, _) | (_, None) => Ok(CameTo::Nothing),
         }
     }
 
@@ -524,18 +532,16 @@ impl Shared {
         });
     }
 
-    fn end_unsure(
-        &self,
-        operation: &'static str,
-        saved: Result<Saved, StoreError>,
-    ) -> Result<Saved, SessionError> {
+    fn end_unsure(&self, operation: &'static str, saved: &Result<Saved, StoreError>) {
         match saved {
             // What was stored is taken over by the same look at the state that ends the doubt.
             Ok(Saved::Stored(_)) => {}
             Err(StoreError::Unavailable { .. } | StoreError::Failed { .. }) => {}
             Ok(_) | Err(_) => self.lock().in_doubt = None,
         }
-        Ok(saved.inspect_err(|error| events::store_failed(operation, error))?)
+        if let Err(error) = saved {
+            events::store_failed(operation, error);
+        }
     }
 
     fn allow_new_key(&self, attempt: &Attempt) -> Result<(), SessionError> {
@@ -582,8 +588,17 @@ impl Shared {
         }
     }
 
+    /// What the answer to a save or a rotation comes to.
+    fn take_over(&self, attempt: &mut Attempt, saved: Saved, place: Place) -> CameTo {
+        match saved {
+            Saved::Stored(version) => self.adopt(attempt, version, place),
+            Saved::Conflict => CameTo::Conflict,
+            Saved::Gone => CameTo::Gone,
+        }
+    }
+
     /// Takes over what was stored: those changes are no longer pending.
-    fn adopt(&self, attempt: &mut Attempt, stored: Stored) -> CameTo {
+    fn adopt(&self, attempt: &mut Attempt, version: Version, place: Place) -> CameTo {
         let base = std::mem::take(&mut attempt.content);
         let may_be_too_many =
             attempt.has_log_in && self.policy().sessions_per_owner_max().is_some();
@@ -593,17 +608,17 @@ impl Shared {
         let is_ended = state.epoch != attempt.epoch;
         if is_ended {
             // Ended while the write was under way, under the key from before; it may have another now.
-            state.ended.push(stored.store_key);
+            state.ended.push(place.store_key);
             return CameTo::Stored { is_ended, owner };
         }
         state.log.remove(&attempt.entries);
         state.cycle &= !attempt.cycle && !attempt.has_log_in;
-        state.issue |= stored.issue;
+        state.issue |= place.issue;
         let held = Held {
-            key: stored.key,
-            store_key: stored.store_key,
-            version: stored.version,
-            expires_at: stored.expires_at,
+            key: place.key,
+            store_key: place.store_key,
+            version,
+            expires_at: place.expires_at,
             base,
             terms: attempt.terms,
             is_to_move: false,
@@ -719,26 +734,5 @@ fn moved_by_whoever(saved: Result<Saved, StoreError>) -> Result<Saved, StoreErro
 fn count_renewal(saved: &Saved, expiry: ExpiryChange) {
     if let (Saved::Stored(_), ExpiryChange::AtLeast(_)) = (saved, expiry) {
         Count::Renewal.add(1);
-    }
-}
-
-/// What the answer to a save or a rotation comes to.
-fn written(
-    saved: Saved,
-    key: SessionKey,
-    store_key: StoreKey,
-    expires_at: Timestamp,
-    issue: bool,
-) -> Written {
-    match saved {
-        Saved::Stored(version) => Written::Stored(Stored {
-            key,
-            store_key,
-            version,
-            expires_at,
-            issue,
-        }),
-        Saved::Conflict => Written::Conflict,
-        Saved::Gone => Written::Gone,
     }
 }
