@@ -100,10 +100,10 @@ impl Entry {
         Ok(())
     }
 
-    fn name(&self) -> Option<&str> {
+    fn name(&self) -> Option<&[u8]> {
         match self {
-            Self::Set { value } | Self::SetIfAbsent { value } => Some(value.name()),
-            Self::Remove { name } | Self::Modify { name, .. } => Some(name),
+            Self::Set { value } | Self::SetIfAbsent { value } => Some(value.name_as_bytes()),
+            Self::Remove { name } | Self::Modify { name, .. } => Some(name.as_bytes()),
             Self::Clear | Self::LogIn { .. } | Self::SetLabel { .. } => None,
         }
     }

@@ -78,9 +78,9 @@ impl SessionData {
             if position > 0 {
                 text.push(b',');
             }
-            write_json_string(&mut text, entry.name());
+            write_name(&mut text, entry);
             text.push(b':');
-            text.extend_from_slice(entry.as_str().as_bytes());
+            text.extend_from_slice(entry.as_bytes());
         }
         text.push(b'}');
         Bytes::from(text)
@@ -183,6 +183,10 @@ impl SessionData {
     }
 
     pub(crate) fn raw(&self, name: &str) -> Option<&RawJson> {
+        self.named(name.as_bytes())
+    }
+
+    fn named(&self, name: &[u8]) -> Option<&RawJson> {
         self.entries().iter().find(|entry| entry.is_named(name))
     }
 
@@ -200,7 +204,7 @@ impl SessionData {
     /// Sets the name of `value` to it, in its old place if it has one.
     pub(crate) fn set_raw(&mut self, value: RawJson) {
         self.size += value.size();
-        let Some(position) = position_of(self.entries(), value.name()) else {
+        let Some(position) = position_of(self.entries(), value.name_as_bytes()) else {
             self.reserved += usize::from(value.is_reserved());
             // All in one piece of memory, which is written once.
             let all = self.entries().iter().cloned().chain([value]);
@@ -229,7 +233,7 @@ impl SessionData {
     }
 
     pub(crate) fn take_raw(&mut self, name: &str) -> Option<RawJson> {
-        let position = position_of(self.entries(), name)?;
+        let position = position_of(self.entries(), name.as_bytes())?;
         let mut entries = self.entries().to_vec();
         let taken = entries.remove(position);
         *self = Self::of(entries);
@@ -244,7 +248,7 @@ impl SessionData {
     /// How many names and bytes there would be with `value` under its name.
     pub(crate) fn measure_with(&self, value: &RawJson) -> (usize, usize) {
         let after = self.size + value.size();
-        match self.raw(value.name()) {
+        match self.named(value.name_as_bytes()) {
             Some(present) => (self.len(), after - present.size()),
             None => (self.len() + 1, after),
         }
@@ -261,13 +265,13 @@ impl SessionData {
 
 /// Sets the name of `value` to it, in its old place if it has one.
 fn put(entries: &mut Vec<RawJson>, value: RawJson) {
-    match position_of(entries, value.name()).and_then(|at| entries.get_mut(at)) {
+    match position_of(entries, value.name_as_bytes()).and_then(|at| entries.get_mut(at)) {
         Some(present) => *present = value,
         None => entries.push(value),
     }
 }
 
-fn position_of(entries: &[RawJson], name: &str) -> Option<usize> {
+fn position_of(entries: &[RawJson], name: &[u8]) -> Option<usize> {
     entries.iter().position(|entry| entry.is_named(name))
 }
 
@@ -338,16 +342,17 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 /// Plain names are copied; serde_json escapes the others.
-fn write_json_string(text: &mut Vec<u8>, name: &str) {
+fn write_name(text: &mut Vec<u8>, entry: &RawJson) {
+    let name = entry.name_as_bytes();
     let is_plain = name
-        .bytes()
-        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+        .iter()
+        .all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\');
     if is_plain {
         text.push(b'"');
-        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(name);
         text.push(b'"');
     } else {
-        let escaped = serde_json::Value::from(name).to_string();
+        let escaped = serde_json::Value::from(entry.name()).to_string();
         text.extend_from_slice(escaped.as_bytes());
     }
 }

@@ -108,7 +108,8 @@ impl ChangeLog {
                 Entry::Clear => subjects.all = true,
                 _ => {
                     let name = entry.name();
-                    subjects.expiry |= name == Some(EXPIRY_NAME) || name == Some(ABSOLUTE_NAME);
+                    subjects.expiry |= name == Some(EXPIRY_NAME.as_bytes())
+                        || name == Some(ABSOLUTE_NAME.as_bytes());
                 }
             }
         }
@@ -119,7 +120,7 @@ impl ChangeLog {
     pub(crate) fn select(&self, selection: Selection<'_>) -> Self {
         let is_selected = |entry: &Entry| match selection {
             Selection::All => true,
-            Selection::Named(name) => entry.name() == Some(name),
+            Selection::Named(name) => entry.name() == Some(name.as_bytes()),
         };
         let takes_all = self.subjects().all;
         let selected = self

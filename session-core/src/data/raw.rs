@@ -1,6 +1,7 @@
 //! One value of a session as JSON, and its name: one piece of text, which is shared and not copied.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -20,14 +21,56 @@ pub(crate) struct RawJson {
     value_start: usize,
 }
 
-/// Cloned for each write of a session, name by name.
+/// Cloned for each write of a session, name by name. UTF-8, whatever it is kept as.
 #[derive(Clone)]
 enum Text {
+    Own(Own),
+    /// A part of what a store keeps, or too long to be copied.
+    Part(ByteString),
+}
+
+#[derive(Clone)]
+enum Own {
+    /// Counters, flags and numeric ids take no memory of their own. A string does, since here it would have to be found to be
+    /// UTF-8 whenever it is read.
+    Tiny {
+        bytes: [u8; Self::TINY_BYTES_MAX],
+        len: u8,
+    },
     /// In one piece with the count of those who share it.
     Short(Arc<str>),
-    /// A part of what a store keeps, or too long to be copied.
-    Other(ByteString),
 }
+
+impl Own {
+    /// What has room where a part's pointers are.
+    const TINY_BYTES_MAX: usize = 22;
+}
+
+impl Text {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(Own::Tiny { bytes, len }) => {
+                bytes.get(..usize::from(*len)).unwrap_or_default()
+            }
+            Self::Own(Own::Short(text)) => text.as_bytes(),
+            Self::Part(text) => text.as_bytes(),
+        }
+    }
+
+    fn get(&self, range: Range<usize>) -> &str {
+        let part = match self {
+            Self::Own(Own::Tiny { .. }) => {
+                let bytes = self.as_bytes().get(range);
+                bytes.and_then(|bytes| str::from_utf8(bytes).ok())
+            }
+            Self::Own(Own::Short(text)) => text.get(range),
+            Self::Part(text) => text.get(range),
+        };
+        part.unwrap_or_default()
+    }
+}
+
+const _: () = assert!(size_of::<Text>() == size_of::<ByteString>());
 
 impl RawJson {
     /// A value as JSON.
@@ -36,13 +79,15 @@ impl RawJson {
         text.push(name.as_bytes());
         serde_json::to_writer(&mut text, value)
             .map_err(|error| SessionError::not_serializable(name, &error))?;
-        let text = text.finish().ok_or_else(|| SessionError::not_text(name))?;
+        let text = text
+            .finish(name.len())
+            .ok_or_else(|| SessionError::not_text(name))?;
         let raw = Self {
             text,
             name_end: name.len(),
             value_start: name.len(),
         };
-        if nests_deeper_than(raw.as_str(), NESTING_MAX) {
+        if nests_deeper_than(raw.as_bytes(), NESTING_MAX) {
             return Err(SessionError::TooDeep {
                 name: name.to_owned(),
                 nesting_max: NESTING_MAX,
@@ -61,7 +106,7 @@ impl RawJson {
     /// A value that is JSON already.
     pub(super) fn of_json(name: &str, json: &str) -> Self {
         Self {
-            text: Text::Other(ByteString::from([name, json].concat())),
+            text: Text::Part(ByteString::from([name, json].concat())),
             name_end: name.len(),
             value_start: name.len(),
         }
@@ -73,50 +118,58 @@ impl RawJson {
         let value_start = json.as_ptr().addr().checked_sub(name.as_ptr().addr())?;
         let both = text.get(start..start + value_start + json.len())?;
         Some(Self {
-            text: Text::Other(text.slice_ref(both)),
+            text: Text::Part(text.slice_ref(both)),
             name_end: name.len(),
             value_start,
         })
     }
 
     pub(crate) fn name(&self) -> &str {
-        self.text().get(..self.name_end).unwrap_or_default()
+        self.text.get(0..self.name_end)
     }
 
     /// Whether this is its name. Most names differ in their lengths.
-    pub(super) fn is_named(&self, name: &str) -> bool {
-        self.name_end == name.len() && self.text().as_bytes().starts_with(name.as_bytes())
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        self.name_end == name.len() && self.text.as_bytes().starts_with(name)
     }
 
     /// Whether its name is one of the framework's own.
     pub(super) fn is_reserved(&self) -> bool {
-        self.name_end > 0 && self.text().as_bytes().first() == Some(&b'_')
+        self.name_end > 0 && self.text.as_bytes().first() == Some(&b'_')
+    }
+
+    pub(crate) fn name_as_bytes(&self) -> &[u8] {
+        let name = self.text.as_bytes().get(..self.name_end);
+        name.unwrap_or_default()
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.text().get(self.value_start..).unwrap_or_default()
+        self.text.get(self.value_start..self.text.as_bytes().len())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        let value = self.text.as_bytes().get(self.value_start..);
+        value.unwrap_or_default()
     }
 
     pub(crate) fn parse<T: DeserializeOwned>(&self, name: &str) -> Result<T, SessionError> {
-        serde_json::from_str(self.as_str()).map_err(|error| SessionError::wrong_type(name, &error))
+        let parsed = match &self.text {
+            // This looks at its strings alone, and so at most of it once.
+            Text::Own(Own::Tiny { .. }) => serde_json::from_slice(self.as_bytes()),
+            Text::Own(Own::Short(_)) | Text::Part(_) => serde_json::from_str(self.as_str()),
+        };
+        parsed.map_err(|error| SessionError::wrong_type(name, &error))
     }
 
     /// What the limit counts of it.
     pub(super) fn size(&self) -> usize {
-        self.name_end + self.text().len() - self.value_start
-    }
-
-    fn text(&self) -> &str {
-        match &self.text {
-            Text::Short(text) => text,
-            Text::Other(text) => text,
-        }
+        self.name_end + self.text.as_bytes().len() - self.value_start
     }
 }
 
 impl PartialEq for RawJson {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name() && self.as_str() == other.as_str()
+        self.is_named(other.name_as_bytes()) && self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -155,13 +208,19 @@ impl Draft {
     }
 
     /// `None` if it is not UTF-8.
-    fn finish(self) -> Option<Text> {
-        if self.long.is_empty() {
-            let short = str::from_utf8(self.short.get(..self.short_len)?).ok()?;
-            Some(Text::Short(Arc::from(short)))
-        } else {
-            ByteString::try_from(self.long).ok().map(Text::Other)
+    fn finish(self, value_start: usize) -> Option<Text> {
+        if !self.long.is_empty() {
+            return ByteString::try_from(self.long).ok().map(Text::Part);
         }
+        let is_string = self.short.get(value_start) == Some(&b'"');
+        if self.short_len <= Own::TINY_BYTES_MAX && !is_string {
+            return Some(Text::Own(Own::Tiny {
+                bytes: *self.short.first_chunk()?,
+                len: u8::try_from(self.short_len).ok()?,
+            }));
+        }
+        let short = str::from_utf8(self.short.get(..self.short_len)?).ok()?;
+        Some(Text::Own(Own::Short(Arc::from(short))))
     }
 }
 
@@ -194,13 +253,13 @@ impl io::Write for Draft {
 }
 
 /// Whether JSON text nests deeper than `levels`. Brackets in strings are not counted.
-fn nests_deeper_than(json: &str, levels: usize) -> bool {
+fn nests_deeper_than(json: &[u8], levels: usize) -> bool {
     // Every level has two brackets, so that most values need no second look.
     if json.len() < 2 * levels {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
+    for byte in json {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -216,4 +275,29 @@ fn nests_deeper_than(json: &str, levels: usize) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_of_every_length_are_read_as_they_were_written() {
+        for (len, power) in (0..300).zip(0..) {
+            let (name, number) = ("ü".repeat(len), 10_u64.saturating_pow(power));
+            let raw = RawJson::of(&name, &number).unwrap();
+            assert_eq!((raw.name(), raw.as_str()), (&*name, &*number.to_string()));
+            assert_eq!(raw.parse::<u64>("n").unwrap(), number);
+            let text = "é".repeat(len);
+            for value in [vec![], vec![text.clone()], vec![text.clone(), text]] {
+                let raw = RawJson::of("name", &value).unwrap();
+                assert_eq!(raw.name(), "name");
+                assert_eq!(raw.parse::<Vec<String>>("n").unwrap(), value);
+                assert_eq!(raw.size(), 4 + raw.as_str().len());
+                let json = format!(r#" {{"name" :  {} }}"#, raw.as_str());
+                let data = SessionData::from_json(json).unwrap();
+                assert!(data.entries() == [raw], "a part differs from the whole");
+            }
+        }
+    }
 }
