@@ -211,15 +211,10 @@ impl SessionData {
             self.entries = Some(all.collect());
             return;
         };
-        let own = self.entries.as_mut().and_then(Arc::get_mut);
-        if let Some(present) = own.and_then(|own| own.get_mut(position)) {
+        let entries = self.entries.as_mut().map(Arc::make_mut);
+        if let Some(present) = entries.and_then(|entries| entries.get_mut(position)) {
             self.size -= present.size();
             *present = value;
-        } else {
-            self.size -= self.entries().get(position).map_or(0, RawJson::size);
-            let all = self.entries().iter().enumerate();
-            let all = all.map(|(at, entry)| if at == position { &value } else { entry });
-            self.entries = Some(all.cloned().collect());
         }
     }
 
