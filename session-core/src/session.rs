@@ -149,7 +149,13 @@ impl SessionBase {
     /// Refuses a value for which there is no room, before anything is changed.
     fn check_room(&self, state: &State, value: &RawJson) -> Result<(), SessionError> {
         let data = &state.view().data;
-        check_limits(data, data.measure_with(value), self.0.policy().limits())?;
+        let limits = self.0.policy().limits();
+        // Only close to a limit does it matter what the value replaces.
+        let is_far =
+            data.len() < limits.names_max && data.size() + value.size() <= limits.data_bytes_max;
+        if !is_far {
+            check_limits(data, data.measure_with(value), limits)?;
+        }
         self.check_client_room(state, |after| {
             after.data.set_raw(value.clone());
             Ok(())

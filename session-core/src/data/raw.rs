@@ -162,7 +162,7 @@ impl RawJson {
     }
 
     /// What the limit counts of it.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.name_end + self.text.as_bytes().len() - self.value_start
     }
 }
