@@ -1,4 +1,4 @@
-//! Keeps xtask, and all that it starts meanwhile, on one core of the machine.
+//! Keeps what xtask starts meanwhile on one core of the machine.
 //!
 //! A client and a server that take turns cost twice as much on two cores as on one, and which it is the kernel decides anew
 //! for each connection. What two connections cost can only be compared where it has no choice.
@@ -9,7 +9,7 @@ use crate::Result;
 
 const ADVICE: &str = "`taskset`, of the package util-linux, can't keep the benchmark on one core";
 
-/// Until this is dropped.
+/// Until this is dropped, the thread that took it has one core, and so have the programs that it starts.
 pub(super) struct OneCore {
     /// The cores from before, as `taskset` lists them.
     before: String,
@@ -44,13 +44,17 @@ fn listed(said: &str) -> Option<&str> {
         .then_some(cores)
 }
 
-/// Says or sets the cores of this process.
+/// Says or sets the cores of this thread. Not of all: others may end meanwhile, which `taskset` takes for a failure.
 fn taskset(cores: &[&str]) -> Result<String> {
+    let thread = std::fs::read_link("/proc/thread-self")?;
+    let thread = thread
+        .file_name()
+        .ok_or("the kernel does not say which thread this is")?;
     let mut command = Command::new("taskset");
     command
-        .args(["--all-tasks", "--cpu-list", "--pid"])
-        .args(cores);
-    command.arg(std::process::id().to_string());
+        .args(["--cpu-list", "--pid"])
+        .args(cores)
+        .arg(thread);
     let output = command
         .output()
         .map_err(|error| format!("{ADVICE}: {error}"))?;
@@ -58,9 +62,7 @@ fn taskset(cores: &[&str]) -> Result<String> {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("{ADVICE}: {}", said.trim()).into());
     }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // One line for each thread, and all of them may run where the first may.
-    Ok(said.lines().next().unwrap_or_default().to_owned())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
