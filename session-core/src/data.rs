@@ -207,8 +207,11 @@ impl SessionData {
         let Some(position) = position_of(self.entries(), value.name_as_bytes()) else {
             self.reserved += usize::from(value.is_reserved());
             // All in one piece of memory, which is written once.
-            let all = self.entries().iter().cloned().chain([value]);
-            self.entries = Some(all.collect());
+            let all = match self.entries.as_mut().and_then(Arc::get_mut) {
+                Some(own) => own.iter_mut().map(std::mem::take).chain([value]).collect(),
+                None => self.entries().iter().cloned().chain([value]).collect(),
+            };
+            self.entries = Some(all);
             return;
         };
         let entries = self.entries.as_mut().map(Arc::make_mut);

@@ -167,6 +167,18 @@ impl RawJson {
     }
 }
 
+/// What is left in the place of one that is moved.
+impl Default for RawJson {
+    fn default() -> Self {
+        let bytes = [0; Own::TINY_BYTES_MAX];
+        Self {
+            text: Text::Own(Own::Tiny { bytes, len: 0 }),
+            name_end: 0,
+            value_start: 0,
+        }
+    }
+}
+
 impl PartialEq for RawJson {
     fn eq(&self, other: &Self) -> bool {
         self.is_named(other.name_as_bytes()) && self.as_bytes() == other.as_bytes()
