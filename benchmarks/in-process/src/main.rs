@@ -7,8 +7,6 @@ mod actix_app;
 mod actix_session_app;
 #[path = "../../apps/axum_session.rs"]
 mod axum_session_app;
-#[path = "../../apps/least.rs"]
-mod least;
 #[path = "../../apps/ours.rs"]
 mod ours;
 #[path = "../../apps/ours_actix.rs"]
@@ -30,11 +28,6 @@ const CANDIDATES: &[Candidate] = &[
             let app = || ours::app(MemoryStore::new());
             Ok(Box::new(AxumApp::new("ours", runtime()?, app)))
         },
-    },
-    Candidate {
-        store: "memory",
-        library: "least",
-        make: |_| Ok(Box::new(AxumApp::new("least", runtime()?, least::app))),
     },
     Candidate {
         store: "memory",

@@ -26,14 +26,14 @@ pub(super) const SERVERS: [(&str, &str); 3] = [
     ("BENCH_REDIS", "redis"),
 ];
 
-/// The libraries of the program in this process.
+/// The libraries of the program in this process, and what has a program of its own beside it.
 pub(super) const LIBRARIES: [&str; 6] = [
     OURS,
-    LEAST,
     "tower-sessions",
     "axum_session",
     OURS_ACTIX,
     ACTIX,
+    LEAST,
 ];
 
 /// Those of them that are put under load, with the stores that stand for memory.

@@ -28,7 +28,7 @@ use super::plan::{
 };
 use super::results::{BARE, Results};
 use super::served::Served;
-use super::tables::{OURS, OURS_ACTIX, SCENARIOS};
+use super::tables::{LEAST, OURS, OURS_ACTIX, SCENARIOS};
 
 /// How long one call of a program may take.
 const TIME_MAX: Duration = Duration::from_secs(1800);
@@ -77,7 +77,9 @@ pub(super) fn measure(
 
 impl Programs<'_> {
     fn in_memory(&mut self, options: &Bench) -> Result<()> {
-        self.allocations(IN_PROCESS)?;
+        let counting = self.build(IN_PROCESS, &["--features", "allocations"])?;
+        self.run(&counting, &["allocations"])?;
+        self.run(&counting.with_file_name(LEAST), &["allocations"])?;
         let program = self.build(IN_PROCESS, &[])?;
         if callgrind::is_installed() {
             self.instructions(&program, options)?;
@@ -90,6 +92,8 @@ impl Programs<'_> {
             BATCHES
         };
         self.run(&program, &["time", &batches.to_string()])?;
+        let least = program.with_file_name(LEAST);
+        self.run(&least, &["time", &batches.to_string()])?;
         let servers = SERVED.map(|(library, store)| (&*program, library, store));
         self.load(&servers, MEMORY, options)?;
         for library in JUDGED {
@@ -146,11 +150,6 @@ impl Programs<'_> {
         } else {
             Err("benchmarks/harness fails its tests, so nothing is measured with it".into())
         }
-    }
-
-    fn allocations(&mut self, name: &str) -> Result<()> {
-        let program = self.build(name, &["--features", "allocations"])?;
-        self.run(&program, &["allocations"])
     }
 
     /// Takes what operations cost among many sessions into the results.
@@ -256,6 +255,10 @@ impl Programs<'_> {
             &LIBRARIES
         };
         for library in libraries {
+            let program = match *library {
+                LEAST => &program.with_file_name(LEAST),
+                _ => program,
+            };
             for payload in ["small", "large"] {
                 let scenarios = std::iter::once(BARE).chain(SCENARIOS.map(|(name, _)| name));
                 for scenario in scenarios {

@@ -11,7 +11,7 @@ pub(super) const OURS: &str = "ours";
 /// Our library's name where it is middleware of actix-web.
 pub(super) const OURS_ACTIX: &str = "ours-actix";
 
-/// No library: the least that a session costs.
+/// No library: the least that a session costs. So is its program called.
 pub(super) const LEAST: &str = "least";
 
 /// The library that can be compared with that one.
