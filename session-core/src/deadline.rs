@@ -56,21 +56,15 @@ impl<'a> Deadline<'a> {
     }
 
     /// A call that may be made again if it is not known to have happened: reading, touching, deleting.
-    pub(crate) async fn call_again<T: Answer, F: Future<Output = Result<T, StoreError>> + Unpin>(
-        &mut self,
+    pub(crate) fn call_again<'d, F, C: Fn() -> F>(
+        &'d mut self,
         operation: &'static str,
-        call: impl Fn() -> F,
-    ) -> Result<T, StoreError> {
-        let mut is_again = false;
-        // One call in the text, since the request's future has a place for each.
-        loop {
-            let answer = self.call(operation, call()).await;
-            let is_unknown = matches!(answer, Err(StoreError::Unavailable { .. }));
-            if !is_unknown || is_again || self.left().is_zero() {
-                return answer;
-            }
-            is_again = true;
-            Count::Retry.add(1);
+        call: C,
+    ) -> Repeated<'d, 'a, F, C> {
+        Repeated {
+            bounded: self.call(operation, call()),
+            call,
+            is_again: false,
         }
     }
 
@@ -142,6 +136,44 @@ impl<T: Answer, F: Future<Output = Result<T, StoreError>> + Unpin> Future for Bo
         };
         observed.end(&answer);
         Poll::Ready(answer)
+    }
+}
+
+/// One call of a store, in time, that is made once more if it is not known to have happened.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct Repeated<'d, 'a, F, C> {
+    bounded: Bounded<'d, 'a, F>,
+    call: C,
+    is_again: bool,
+}
+
+impl<T, F, C> Future for Repeated<'_, '_, F, C>
+where
+    T: Answer,
+    F: Future<Output = Result<T, StoreError>> + Unpin,
+    C: Fn() -> F + Unpin,
+{
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self {
+            bounded,
+            call,
+            is_again,
+        } = self.get_mut();
+        loop {
+            let answer = ready!(Pin::new(&mut *bounded).poll(context));
+            let is_unknown = matches!(answer, Err(StoreError::Unavailable { .. }));
+            if !is_unknown || *is_again || bounded.deadline.left().is_zero() {
+                return Poll::Ready(answer);
+            }
+            *is_again = true;
+            Count::Retry.add(1);
+            bounded.call = call();
+            bounded.timer = None;
+            bounded.observed = Call::begin(bounded.deadline.manager.store(), bounded.operation);
+        }
     }
 }
 

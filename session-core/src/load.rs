@@ -17,6 +17,7 @@ use crate::record::{Record, Version};
 use crate::state::{Candidates, Held, Phase, Shared};
 use crate::store::StoreError;
 use crate::telemetry;
+use crate::turn::Taken;
 
 /// What is in one of the places where a session may be.
 enum Found {
@@ -24,6 +25,15 @@ enum Found {
     /// A session that is over by the policy, or damaged. That is final: no other place is looked at.
     Unusable,
     Live(Arc<Held>),
+}
+
+impl Found {
+    fn live(self) -> Option<Arc<Held>> {
+        match self {
+            Self::Live(held) => Some(held),
+            Self::Nothing | Self::Unusable => None,
+        }
+    }
 }
 
 impl Shared {
@@ -34,6 +44,57 @@ impl Shared {
             state.phase = Phase::Loaded;
         }
         state.phase == Phase::Loaded
+    }
+
+    /// Loads the session of a request like nearly all: it has one key, and nobody else in the request talks to the store. `false`
+    /// if it is another.
+    ///
+    /// The future of every handler has all of this in it, so that it is small: frameworks keep that in one allocation, and at
+    /// more than about a thousand bytes allocators take their slow way.
+    pub(crate) async fn load_only_key(&self) -> Result<bool, SessionError> {
+        let Some((key, _turn)) = self.ask_for_only_key() else {
+            return Ok(false);
+        };
+        let manager = &self.manager;
+        let mut deadline = Deadline::new(manager);
+        let place = manager.policy().keys().store_key(&key);
+        let now = manager.now();
+        let loaded = deadline
+            .call_again("load", || manager.store().load(&place, now))
+            .await;
+        let found = match manager.found(&key, &place, loaded, false, now)? {
+            Found::Nothing if manager.policy().keys().has_several_places() => {
+                Box::pin(manager.look_in_older_places(&key, &place, &mut deadline)).await?
+            }
+            found => found,
+        };
+        let held = found.live();
+        if held.is_none() {
+            manager.note_unknown_key();
+        }
+        self.hold_loaded(held);
+        Ok(true)
+    }
+
+    fn ask_for_only_key(&self) -> Option<(SessionKey, Taken<'_>)> {
+        let mut state = self.lock();
+        let is_possible = state.phase != Phase::Loaded
+            && self.manager.client().is_none()
+            && self.policy().limits().candidates_max > 0;
+        let key = state.candidates.only().filter(|_| is_possible)?.duplicate();
+        let turn = self.try_take_turn()?;
+        state.phase = Phase::Asked;
+        Some((key, turn))
+    }
+
+    fn hold_loaded(&self, held: Option<Arc<Held>>) {
+        let mut state = self.lock();
+        // A log-out that did not wait for the record has ended the session meanwhile.
+        if state.phase == Phase::Asked {
+            state.phase = Phase::Loaded;
+            state.held = held;
+            state.show_held();
+        }
     }
 
     /// Loads the session unless that is done. After an error the next one who asks tries anew.
@@ -57,14 +118,7 @@ impl Shared {
             // The next one who asks tries anew.
             self.lock().client_texts = texts;
         }
-        let held = found?;
-        let mut state = self.lock();
-        // A log-out that did not wait for the record has ended the session meanwhile.
-        if state.phase == Phase::Asked {
-            state.phase = Phase::Loaded;
-            state.held = held;
-            state.show_held();
-        }
+        self.hold_loaded(found?);
         Ok(())
     }
 }
@@ -179,10 +233,7 @@ impl SessionManager {
             }
             found => found,
         };
-        Ok(match found {
-            Found::Live(held) => Some(held),
-            Found::Nothing | Found::Unusable => None,
-        })
+        Ok(found.live())
     }
 
     async fn look_in_older_places(
@@ -214,6 +265,17 @@ impl SessionManager {
         let loaded = deadline
             .call_again("load", || self.store().load(store_key, now))
             .await;
+        self.found(key, store_key, loaded, is_to_move, now)
+    }
+
+    fn found(
+        &self,
+        key: &SessionKey,
+        store_key: &StoreKey,
+        loaded: Result<Option<Record>, StoreError>,
+        is_to_move: bool,
+        now: Timestamp,
+    ) -> Result<Found, SessionError> {
         match loaded {
             Ok(None) => Ok(Found::Nothing),
             Ok(Some(record)) => self.judge(key, store_key, record, is_to_move, now),

@@ -73,9 +73,8 @@ impl SessionSlot {
     ///
     /// Nothing is lost; the next call loads.
     pub async fn session(&self) -> Result<SessionBase, SessionError> {
-        if !self.0.is_loaded_without_store() {
-            // The future of a handler has all of this in it, and frameworks keep that in one allocation: at more than about a
-            // thousand bytes allocators take their slow way.
+        if !self.0.is_loaded_without_store() && !self.0.load_only_key().await? {
+            // Rare: the future of every request has room for what is not.
             Box::pin(self.0.ensure_loaded()).await?;
         }
         Ok(SessionBase(Arc::clone(&self.0)))
@@ -217,5 +216,20 @@ impl fmt::Debug for SessionSlot {
         f.debug_struct("SessionSlot")
             .field("is_asked", &self.0.is_asked())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{MemoryStore, SessionManager};
+
+    #[test]
+    fn the_future_that_every_handler_has_in_it_is_small() {
+        let slot = SessionManager::new(MemoryStore::new()).slot();
+        let bytes = size_of_val(&slot.session());
+        assert!(
+            bytes <= 320,
+            "{bytes} bytes in each request's one allocation, whose fast ways end at about a thousand"
+        );
     }
 }

@@ -83,6 +83,11 @@ impl Candidates {
         self.first.iter().chain(&self.others)
     }
 
+    /// The key, if there is only one.
+    pub(crate) fn only(&self) -> Option<&SessionKey> {
+        self.first.as_ref().filter(|_| self.others.is_empty())
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.others.len()
     }
@@ -202,6 +207,11 @@ impl Shared {
     /// Whether nobody talks to the store for this request at this moment.
     pub(crate) fn is_turn_free(&self) -> bool {
         self.turn.is_free()
+    }
+
+    /// The turn, unless somebody has it.
+    pub(crate) fn try_take_turn(&self) -> Option<Taken<'_>> {
+        self.turn.try_take()
     }
 
     /// Waits for this request's other calls. Not for ever: one of them may be a future that somebody holds and never polls.

@@ -49,6 +49,7 @@ impl Setup {
     }
 
     /// Whether it is still worth a look how a request came.
+    #[inline]
     pub(crate) fn asks_how_requests_come(&self) -> bool {
         self.carrier.is_secure_cookie() && !self.transport_is_known.load(Ordering::Relaxed)
     }
