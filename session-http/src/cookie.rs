@@ -1,5 +1,6 @@
 //! Reads our cookie from `Cookie` headers and writes the one `Set-Cookie`, without a jar.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -94,8 +95,8 @@ pub(crate) fn issue(
     text.push_str(value);
     text.push_str(attributes);
     if let Some(max_age) = max_age {
-        text.push_str("; Max-Age=");
-        text.push_str(&max_age.as_secs().to_string());
+        // A string has room for all that it is given.
+        let _written = write!(text, "; Max-Age={}", max_age.as_secs());
     }
     Ok(sensitive(text))
 }
