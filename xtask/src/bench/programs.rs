@@ -103,12 +103,17 @@ impl Programs<'_> {
     }
 
     fn in_stores(&mut self, options: &Bench) -> Result<()> {
-        let mut fleet = Fleet::new(self.workspace, self.folder.to_owned())?;
-        self.variables.extend(start_servers(&mut fleet)?);
         let mut built = Vec::new();
         for (name, served, judged) in STORES {
             built.push((name, self.build(name, &[])?, served, judged));
         }
+        for (name, program, ..) in &built {
+            if *name == STORES_OF_OURS {
+                self.grow(program, options)?;
+            }
+        }
+        let mut fleet = Fleet::new(self.workspace, self.folder.to_owned())?;
+        self.variables.extend(start_servers(&mut fleet)?);
         let served = built.iter();
         let served = served.flat_map(|(_, program, served, _)| {
             served.iter().map(|&library| (&**program, library, REDIS))
@@ -124,7 +129,6 @@ impl Programs<'_> {
             self.run(program, &["time", &batches.to_string()])?;
             if *name == STORES_OF_OURS {
                 self.contend(program, options)?;
-                self.grow(program, options)?;
             }
             for store in ["postgres", "redis"] {
                 for library in *judged {
@@ -158,7 +162,7 @@ impl Programs<'_> {
             return Ok(());
         }
         let _one_core = OneCore::take()?;
-        // The others were started on all cores, and stay there.
+        // They are gone before the others are started, which have all cores, and the same folders.
         let mut fleet = Fleet::new(self.workspace, self.folder.to_owned())?;
         let servers = start_servers(&mut fleet)?;
         for store in GROWING {
