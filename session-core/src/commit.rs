@@ -33,7 +33,7 @@ pub(crate) enum Effect<R> {
 
 /// What is to be written, as decided from one look at the state.
 struct Attempt {
-    held: Option<Arc<Held>>,
+    held: Option<triomphe::Arc<Held>>,
     /// What is to be stored: at first what the application sees, unless there is a log.
     content: Content,
     /// What `content` says of the session's expiry, once that is complete.
@@ -97,13 +97,24 @@ impl Shared {
     pub(crate) async fn store<R>(
         &self,
         selection: Selection<'_>,
-        mut operation: impl FnMut(&mut Content) -> Result<Effect<R>, SessionError> + Send,
+        operation: impl FnMut(&mut Content) -> Result<Effect<R>, SessionError> + Send,
     ) -> Result<R, SessionError> {
         let mut deadline = Deadline::new(&self.manager);
         let _turn = self.take_turn(&mut deadline).await?;
+        self.store_in_turn(selection, operation, &mut deadline)
+            .await
+    }
+
+    /// The same, for whoever has the turn.
+    pub(crate) async fn store_in_turn<R>(
+        &self,
+        selection: Selection<'_>,
+        mut operation: impl FnMut(&mut Content) -> Result<Effect<R>, SessionError> + Send,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<R, SessionError> {
         let mut attempt = self.attempt(selection);
         if attempt.is_unfinished {
-            Box::pin(self.finish_earlier(&mut deadline)).await?;
+            Box::pin(self.finish_earlier(deadline)).await?;
             attempt = self.attempt(selection);
         }
         let mut conflicts = 0;
@@ -123,7 +134,7 @@ impl Shared {
             };
             // Of use only to those who wait for their turn once more.
             let called = place_in_queue.is_some().then(Instant::now);
-            let call = self.perform(write, &mut attempt, now, &mut deadline);
+            let call = self.perform(write, &mut attempt, now, deadline);
             // In a statement of its own, since whatever it still holds would have its place in the request's future.
             let came_to = call.await?;
             match came_to {
@@ -133,10 +144,10 @@ impl Shared {
                 }
                 CameTo::Stored { is_ended, owner } => {
                     if is_ended {
-                        Box::pin(self.delete_ended(&mut deadline)).await?;
+                        Box::pin(self.delete_ended(deadline)).await?;
                     }
                     if let Some(owner) = owner {
-                        Box::pin(self.manager.limit_sessions(&owner, &mut deadline)).await?;
+                        Box::pin(self.manager.limit_sessions(&owner, deadline)).await?;
                     }
                     return Ok(answer);
                 }
@@ -164,7 +175,7 @@ impl Shared {
                         let took = called.map_or(Duration::ZERO, |called| called.elapsed());
                         deadline.back_off(took * u32::min(conflicts, 16)).await;
                     }
-                    Box::pin(self.rebase(&attempt, &mut deadline)).await?;
+                    Box::pin(self.rebase(&attempt, deadline)).await?;
                 }
             }
             attempt = self.attempt(selection);
@@ -625,14 +636,14 @@ impl Shared {
         };
         if state.log.is_empty() {
             attempt.held = None;
-            match state.held.as_mut().and_then(Arc::get_mut) {
+            match state.held.as_mut().and_then(triomphe::Arc::get_mut) {
                 // Nobody else looks at the record from before, and so its place is taken.
                 Some(before) => *before = held,
-                None => state.held = Some(Arc::new(held)),
+                None => state.held = Some(triomphe::Arc::new(held)),
             }
             state.show_held();
         } else {
-            state.hold(Some(Arc::new(held)));
+            state.hold(Some(triomphe::Arc::new(held)));
             drop(state);
             self.refresh_view();
         }

@@ -170,8 +170,12 @@ impl Terms {
         (renewed > stored && renewed >= stored.saturating_add(step)).then_some(renewed)
     }
 
-    /// How long the client is to keep the key; `None`: until the browser closes.
-    pub(crate) fn max_age(&self, policy: &Policy, now: Timestamp) -> Option<Duration> {
+    /// How long the client is to keep the key; `None`: until the browser closes. Asks for the time if that depends on it.
+    pub(crate) fn max_age(
+        &self,
+        policy: &Policy,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<Duration> {
         let until_browser_closes = match self.expiry {
             Expiry::AtBrowserClose => true,
             Expiry::Default => policy.expire_at_browser_close(),
@@ -180,14 +184,18 @@ impl Terms {
         if until_browser_closes {
             return None;
         }
-        let age = match (policy.reissue(), self.expiry) {
-            // The server ends it; the client's copy has to last as long as the session possibly can.
-            (Reissue::OnChange, Expiry::Default | Expiry::OnInactivity(_)) => self
-                .absolute_end(now)
-                .map_or(COOKIE_AGE_MAX, |end| end.saturating_since(now)),
-            _ => self.expires_at(now).saturating_since(now),
+        // The server ends it; the client's copy has to last as long as the session possibly can.
+        let is_for_long = policy.reissue() == Reissue::OnChange
+            && matches!(self.expiry, Expiry::Default | Expiry::OnInactivity(_));
+        if is_for_long && self.absolute_timeout.is_none() {
+            return Some(COOKIE_AGE_MAX);
+        }
+        let now = now();
+        let end = match self.absolute_end(now) {
+            Some(end) if is_for_long => end,
+            _ => self.expires_at(now),
         };
-        Some(age.min(COOKIE_AGE_MAX))
+        Some(end.saturating_since(now).min(COOKIE_AGE_MAX))
     }
 
     fn absolute_end(&self, now: Timestamp) -> Option<Timestamp> {

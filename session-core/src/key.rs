@@ -40,7 +40,7 @@ pub use keyed::DigestKeys;
 /// println!("{}", session_core::SessionKey::generate().unwrap()); // nor a `Display`
 /// ```
 // Behind a pointer, since what is moved leaves a copy behind, which nobody wipes. Shared by those who need the same one.
-pub struct SessionKey(Arc<Zeroizing<[u8; Self::LEN]>>);
+pub struct SessionKey(triomphe::Arc<Zeroizing<[u8; Self::LEN]>>);
 
 impl SessionKey {
     /// How many characters a key has, as in Django.
@@ -52,9 +52,9 @@ impl SessionKey {
     ///
     /// [`SessionError::Randomness`] when the operating system has no randomness to give.
     pub fn generate() -> Result<Self, SessionError> {
-        let mut key = Arc::new(Zeroizing::new([0; Self::LEN]));
+        let mut key = triomphe::Arc::new(Zeroizing::new([0; Self::LEN]));
         let mut random = Zeroizing::new([0; Self::LEN / CHARACTERS_DRAWN * 8]);
-        let (places, _) = Arc::make_mut(&mut key).as_chunks_mut();
+        let (places, _) = triomphe::Arc::make_mut(&mut key).as_chunks_mut();
         let mut places = places.iter_mut();
         let mut place = places.next();
         while place.is_some() {
@@ -83,8 +83,8 @@ impl SessionKey {
             return None;
         }
         // Written where it stays: an array that is moved there leaves a copy on the stack.
-        let mut key = Arc::new(Zeroizing::new([0; Self::LEN]));
-        Arc::get_mut(&mut key)?.copy_from_slice(value);
+        let mut key = triomphe::Arc::new(Zeroizing::new([0; Self::LEN]));
+        triomphe::Arc::get_mut(&mut key)?.copy_from_slice(value);
         Some(Self(key))
     }
 
@@ -95,7 +95,7 @@ impl SessionKey {
     }
 
     pub(crate) fn duplicate(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(triomphe::Arc::clone(&self.0))
     }
 
     /// Whether a client sent the same key twice. Both are the client's own: there is no secret to leak by timing.

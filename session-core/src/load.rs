@@ -1,7 +1,6 @@
 //! From the keys that a client sent to the one record that counts, or none.
 
-use std::sync::Arc;
-
+use triomphe::Arc;
 use zeroize::Zeroizing;
 
 use crate::change::Content;
@@ -21,49 +20,79 @@ use crate::turn::Taken;
 
 /// What is in one of the places where a session may be.
 enum Found {
-    Nothing,
+    /// Nothing, and so the key may be looked for elsewhere.
+    Nothing(SessionKey),
     /// A session that is over by the policy, or damaged. That is final: no other place is looked at.
     Unusable,
     Live(Arc<Held>),
+}
+
+/// What whoever asks for the session has to do.
+enum Look<'a> {
+    /// Nothing: it is loaded.
+    Loaded,
+    /// To load it from the one place where it can be.
+    OnlyKey {
+        key: SessionKey,
+        place: StoreKey,
+        turn: Taken<'a>,
+    },
+    /// To find out which it is, or to wait for somebody who does.
+    Else,
 }
 
 impl Found {
     fn live(self) -> Option<Arc<Held>> {
         match self {
             Self::Live(held) => Some(held),
-            Self::Nothing | Self::Unusable => None,
+            Self::Nothing(_) | Self::Unusable => None,
         }
     }
 }
 
 impl Shared {
-    /// Whether the session is loaded. A client that has sent no key has none, and then there is nothing to ask the store for.
-    pub(crate) fn is_loaded_without_store(&self) -> bool {
+    /// What whoever asks for the session has to do. A client that has sent no key has none, and then there is nothing to ask
+    /// the store for.
+    fn look(&self) -> Look<'_> {
         let mut state = self.lock();
         if state.phase == Phase::Unasked && !state.has_candidates() {
             state.phase = Phase::Loaded;
         }
-        state.phase == Phase::Loaded
+        if state.phase == Phase::Loaded {
+            return Look::Loaded;
+        }
+        let policy = self.policy();
+        let is_simple = self.manager.client().is_none() && policy.limits().candidates_max > 0;
+        let Some(key) = state.candidates.only().filter(|_| is_simple) else {
+            return Look::Else;
+        };
+        let (key, place) = (key.duplicate(), policy.keys().store_key(key));
+        let Some(turn) = self.try_take_turn() else {
+            return Look::Else;
+        };
+        state.phase = Phase::Asked;
+        Look::OnlyKey { key, place, turn }
     }
 
-    /// Loads the session of a request like nearly all: it has one key, and nobody else in the request talks to the store. `false`
-    /// if it is another.
+    /// Loads the session of a request like nearly all: it has one key, and nobody else in the request talks to the store, or it is
+    /// loaded. `false` if it is another.
     ///
     /// The future of every handler has all of this in it, so that it is small: frameworks keep that in one allocation, and at
     /// more than about a thousand bytes allocators take their slow way.
     pub(crate) async fn load_only_key(&self) -> Result<bool, SessionError> {
-        let Some((key, _turn)) = self.ask_for_only_key() else {
-            return Ok(false);
+        let (key, place, _turn) = match self.look() {
+            Look::Loaded => return Ok(true),
+            Look::OnlyKey { key, place, turn } => (key, place, turn),
+            Look::Else => return Ok(false),
         };
         let manager = &self.manager;
         let mut deadline = Deadline::new(manager);
-        let place = manager.policy().keys().store_key(&key);
         let now = manager.now();
         let loaded = deadline
             .call_again("load", || manager.store().load(&place, now))
             .await;
-        let found = match manager.found(&key, &place, loaded, false, now)? {
-            Found::Nothing if manager.policy().keys().has_several_places() => {
+        let found = match manager.found(key, &place, loaded, false, now)? {
+            Found::Nothing(key) if manager.policy().keys().has_several_places() => {
                 Box::pin(manager.look_in_older_places(&key, &place, &mut deadline)).await?
             }
             found => found,
@@ -74,17 +103,6 @@ impl Shared {
         }
         self.hold_loaded(held);
         Ok(true)
-    }
-
-    fn ask_for_only_key(&self) -> Option<(SessionKey, Taken<'_>)> {
-        let mut state = self.lock();
-        let is_possible = state.phase != Phase::Loaded
-            && self.manager.client().is_none()
-            && self.policy().limits().candidates_max > 0;
-        let key = state.candidates.only().filter(|_| is_possible)?.duplicate();
-        let turn = self.try_take_turn()?;
-        state.phase = Phase::Asked;
-        Some((key, turn))
     }
 
     fn hold_loaded(&self, held: Option<Arc<Held>>) {
@@ -228,7 +246,7 @@ impl SessionManager {
         let current = keys.store_key(key);
         let found = match self.load_at(key, &current, false, deadline).await? {
             // In an allocation of its own, since it is rare, and the future of every request has room for what is not.
-            Found::Nothing if keys.has_several_places() => {
+            Found::Nothing(_) if keys.has_several_places() => {
                 Box::pin(self.look_in_older_places(key, &current, deadline)).await?
             }
             found => found,
@@ -246,11 +264,11 @@ impl SessionManager {
         // The last look is for a session that was moved to its current place meanwhile.
         for place in older.iter().chain([current]) {
             match self.load_at(key, place, place != current, deadline).await? {
-                Found::Nothing => {}
+                Found::Nothing(_) => {}
                 found => return Ok(found),
             }
         }
-        Ok(Found::Nothing)
+        Ok(Found::Nothing(key.duplicate()))
     }
 
     /// The live session of `key` in one of the places where it may be.
@@ -265,19 +283,19 @@ impl SessionManager {
         let loaded = deadline
             .call_again("load", || self.store().load(store_key, now))
             .await;
-        self.found(key, store_key, loaded, is_to_move, now)
+        self.found(key.duplicate(), store_key, loaded, is_to_move, now)
     }
 
     fn found(
         &self,
-        key: &SessionKey,
+        key: SessionKey,
         store_key: &StoreKey,
         loaded: Result<Option<Record>, StoreError>,
         is_to_move: bool,
         now: Timestamp,
     ) -> Result<Found, SessionError> {
         match loaded {
-            Ok(None) => Ok(Found::Nothing),
+            Ok(None) => Ok(Found::Nothing(key)),
             Ok(Some(record)) => self.judge(key, store_key, record, is_to_move, now),
             Err(error) => not_loaded(store_key, error),
         }
@@ -286,7 +304,7 @@ impl SessionManager {
     /// What a record comes to that the store has at `store_key`.
     fn judge(
         &self,
-        key: &SessionKey,
+        key: SessionKey,
         store_key: &StoreKey,
         record: Record,
         is_to_move: bool,
@@ -314,7 +332,7 @@ impl SessionManager {
             return Ok(Found::Unusable);
         }
         Ok(Found::Live(Arc::new(Held {
-            key: key.duplicate(),
+            key,
             store_key: store_key.clone(),
             version: record.version,
             expires_at: record.expires_at,

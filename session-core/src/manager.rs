@@ -41,7 +41,7 @@ use crate::store::{EndScope, SessionStore};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct SessionManager(Arc<Inner>);
+pub struct SessionManager(triomphe::Arc<Inner>);
 
 #[derive(Debug, Clone)]
 struct Inner {
@@ -67,7 +67,7 @@ impl SessionManager {
     /// Sessions in `store`, as JSON, under the default policy and the system's clock.
     #[must_use]
     pub fn new(store: impl SessionStore) -> Self {
-        Self(Arc::new(Inner {
+        Self(triomphe::Arc::new(Inner {
             store: Arc::new(store),
             codec: Arc::clone(&JSON),
             client: None,
@@ -82,14 +82,14 @@ impl SessionManager {
     /// When sessions expire, and how much they may hold.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
-        Arc::make_mut(&mut self.0).policy = policy;
+        triomphe::Arc::make_mut(&mut self.0).policy = policy;
         self
     }
 
     /// How data become bytes. JSON by default.
     #[must_use]
     pub fn with_codec(mut self, codec: impl Codec) -> Self {
-        Arc::make_mut(&mut self.0).codec = Arc::new(codec);
+        triomphe::Arc::make_mut(&mut self.0).codec = Arc::new(codec);
         self
     }
 
@@ -97,7 +97,7 @@ impl SessionManager {
     #[cfg(any(feature = "django", feature = "sealed"))]
     pub(crate) fn on_client(client: impl ClientCodec, codec: impl Codec) -> Self {
         let mut manager = Self::new(crate::client::Nowhere).with_codec(codec);
-        Arc::make_mut(&mut manager.0).client = Some(Client::new(client));
+        triomphe::Arc::make_mut(&mut manager.0).client = Some(Client::new(client));
         manager
     }
 
@@ -107,7 +107,7 @@ impl SessionManager {
     #[must_use]
     pub fn kept_by_clients_in(mut self, name: &str, text_bytes_max: usize) -> Self {
         if self.0.client.is_some()
-            && let Some(client) = &mut Arc::make_mut(&mut self.0).client
+            && let Some(client) = &mut triomphe::Arc::make_mut(&mut self.0).client
         {
             client.place = Place {
                 name: Arc::from(name),
@@ -120,7 +120,7 @@ impl SessionManager {
     /// Where the time comes from. The system's clock by default.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        Arc::make_mut(&mut self.0).clock = Arc::new(clock);
+        triomphe::Arc::make_mut(&mut self.0).clock = Arc::new(clock);
         self
     }
 
@@ -162,7 +162,21 @@ impl SessionManager {
     /// A place for a session in a request, for HTTP adapters.
     #[must_use]
     pub fn slot(&self) -> SessionSlot {
-        SessionSlot(Arc::new(Shared::new(self.clone(), State::default())))
+        SessionSlot(triomphe::Arc::new(Shared::new(
+            self.clone(),
+            State::default(),
+        )))
+    }
+
+    /// The same for a client that sent `values` under the session's name, be they keys or not: with nothing left to
+    /// [`present`](SessionSlot::present).
+    #[must_use]
+    pub fn slot_with<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> SessionSlot {
+        let mut shared = triomphe::Arc::new(Shared::new(self.clone(), State::default()));
+        if let Some(shared) = triomphe::Arc::get_mut(&mut shared) {
+            shared.state_mut().present(self, values);
+        }
+        SessionSlot(shared)
     }
 
     /// A new, empty session outside of HTTP. It is stored by its own [`save`](SessionBase::save).
@@ -173,7 +187,7 @@ impl SessionManager {
             is_late: true,
             ..State::default()
         };
-        SessionBase(Arc::new(Shared::new(self.clone(), state)))
+        SessionBase(triomphe::Arc::new(Shared::new(self.clone(), state)))
     }
 
     /// The live session of `key` outside of HTTP, or `None`. What changes is stored by its own
@@ -197,7 +211,7 @@ impl SessionManager {
             is_late: true,
             ..State::default()
         };
-        Ok(Some(SessionBase(Arc::new(Shared::new(
+        Ok(Some(SessionBase(triomphe::Arc::new(Shared::new(
             self.clone(),
             state,
         )))))

@@ -1,8 +1,9 @@
 //! "My sessions": what the owner of a session can see and end, and an administrator for them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
+
+use triomphe::Arc;
 
 use crate::clock::Timestamp;
 use crate::deadline::Deadline;

@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// [`from_bytes`](Self::from_bytes). A store inside the process keeps the payload as it is, and then nothing is ever
 /// encoded or parsed.
 #[derive(Clone)]
-pub struct Payload(Arc<Inner>);
+pub struct Payload(triomphe::Arc<Inner>);
 
 /// What it came as, and what became of that.
 enum Inner {
@@ -42,7 +42,7 @@ impl Payload {
     /// A payload as a store read it.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(Arc::new(Inner::Read {
+        Self(triomphe::Arc::new(Inner::Read {
             bytes: bytes.into(),
             decoded: OnceLock::new(),
         }))
@@ -50,7 +50,7 @@ impl Payload {
 
     /// A payload on its way to a store, to be kept where `binding` says.
     pub(crate) fn new(data: SessionData, codec: Arc<dyn Codec>, binding: Binding) -> Self {
-        Self(Arc::new(Inner::Written {
+        Self(triomphe::Arc::new(Inner::Written {
             decoded: Decoded {
                 data,
                 codec,
@@ -109,7 +109,10 @@ impl Payload {
         }
         let binding = Binding::of(key, record);
         let data = codec.decode(&binding, &self.to_bytes()?)?;
-        if let Inner::Read { decoded, .. } = &*self.0 {
+        // For those who have a clone, such as a store that keeps it.
+        if let Inner::Read { decoded, .. } = &*self.0
+            && !self.0.is_unique()
+        {
             // If another thread was faster, its result is as good as ours.
             drop(decoded.set(Decoded {
                 data: data.clone(),

@@ -13,10 +13,10 @@ pub use messages::{Message, MessageLevel, Messages};
 pub use view::{OldView, TypedSession, View};
 
 use std::fmt;
-use std::sync::Arc;
 
 #[cfg(feature = "django")]
 use bytestring::ByteString;
+use triomphe::Arc;
 
 use crate::change::{Content, Entry, Selection};
 use crate::commit::Effect;

@@ -1,15 +1,16 @@
 //! What a request carries before anybody has asked for its session: for authors of HTTP adapters.
 
 use std::fmt;
-use std::sync::Arc;
 
+use triomphe::Arc;
 use zeroize::Zeroizing;
 
-use crate::change::Selection;
+use crate::change::{Content, Selection};
 use crate::commit::Effect;
 use crate::deadline::Deadline;
 use crate::error::SessionError;
 use crate::key::SessionKey;
+use crate::manager::SessionManager;
 use crate::outcome::{Completion, IssuedValue, Outcome};
 use crate::policy::Activity;
 use crate::session::SessionBase;
@@ -28,28 +29,8 @@ impl SessionSlot {
     /// asked for; later calls change nothing.
     pub fn present<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) {
         let mut state = self.0.lock();
-        if state.phase != Phase::Unasked || state.was_presented {
-            return;
-        }
-        let limit = self.0.policy().limits().candidates_max;
-        for value in values {
-            state.was_presented = true;
-            if self.0.manager.client().is_some() {
-                let texts = &mut state.client_texts;
-                let is_known = texts.iter().any(|known| known.as_slice() == value);
-                if !is_known && texts.len() <= limit {
-                    texts.push(Zeroizing::new(value.to_vec()));
-                }
-                continue;
-            }
-            let Some(key) = SessionKey::parse(value) else {
-                continue;
-            };
-            // The same key twice is one candidate. One more than the limit tells that there are too many.
-            let is_known = state.candidates.iter().any(|known| known.is_same(&key));
-            if !is_known && state.candidates.len() <= limit {
-                state.candidates.push(key);
-            }
+        if state.phase == Phase::Unasked && !state.was_presented {
+            state.present(&self.0.manager, values);
         }
     }
 
@@ -73,7 +54,7 @@ impl SessionSlot {
     ///
     /// Nothing is lost; the next call loads.
     pub async fn session(&self) -> Result<SessionBase, SessionError> {
-        if !self.0.is_loaded_without_store() && !self.0.load_only_key().await? {
+        if !self.0.load_only_key().await? {
             // Rare: the future of every request has room for what is not.
             Box::pin(self.0.ensure_loaded()).await?;
         }
@@ -177,13 +158,14 @@ impl SessionSlot {
             state.log.clear();
             state.show_held();
         }
-        self.0
-            .store(Selection::All, |_| Ok(Effect::Plain(())))
-            .await?;
-        // A task of the request may be storing something at this moment. What it creates is still told; what is created
-        // from here on could not be. If it takes too long, what the commit has stored is told all the same.
+        // Until the end: a task of the request may be storing something at this moment, and what it creates is still told. What
+        // is created from here on could not be.
         let mut deadline = Deadline::new(&self.0.manager);
-        let _turn = self.0.take_turn(&mut deadline).await.ok();
+        let _turn = self.0.take_turn(&mut deadline).await?;
+        let nothing_more = |_: &mut Content| Ok(Effect::Plain(()));
+        self.0
+            .store_in_turn(Selection::All, nothing_more, &mut deadline)
+            .await?;
         let mut state = self.0.lock();
         state.headers_sent = true;
         // What was changed while the commit was under way has missed it.
@@ -192,13 +174,43 @@ impl SessionSlot {
     }
 }
 
+impl State {
+    /// Notes what the client sent under the session's name.
+    pub(crate) fn present<'a>(
+        &mut self,
+        manager: &SessionManager,
+        values: impl IntoIterator<Item = &'a [u8]>,
+    ) {
+        let limit = manager.policy().limits().candidates_max;
+        let is_with_clients = manager.client().is_some();
+        for value in values {
+            self.was_presented = true;
+            if is_with_clients {
+                let texts = &mut self.client_texts;
+                let is_known = texts.iter().any(|known| known.as_slice() == value);
+                if !is_known && texts.len() <= limit {
+                    texts.push(Zeroizing::new(value.to_vec()));
+                }
+                continue;
+            }
+            let Some(key) = SessionKey::parse(value) else {
+                continue;
+            };
+            // The same key twice is one candidate. One more than the limit tells that there are too many.
+            let is_known = self.candidates.iter().any(|known| known.is_same(&key));
+            if !is_known && self.candidates.len() <= limit {
+                self.candidates.push(key);
+            }
+        }
+    }
+}
+
 impl Shared {
     fn outcome_of(&self, state: &mut State, is_asked: bool) -> Outcome {
         let client_text = state.client_text.take();
         match &state.held {
             Some(held) if state.issue => {
-                let policy = self.policy();
-                let max_age = held.terms.max_age(policy, self.manager.now());
+                let max_age = held.terms.max_age(self.policy(), || self.manager.now());
                 Outcome::Issue {
                     value: client_text.unwrap_or_else(|| IssuedValue::key(&held.key)),
                     max_age,

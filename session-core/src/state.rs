@@ -1,8 +1,9 @@
 //! What one request knows of its session, shared by everything in the request that asks for it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use triomphe::Arc;
 use zeroize::Zeroizing;
 
 use crate::change::{ChangeLog, Content, Entry, EntryIds, Modifier};
@@ -177,7 +178,7 @@ impl Drop for Locked<'_> {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state_mut();
         let cycles = state.cycle && state.held.is_some();
         if state.is_late && (cycles || !state.log.is_empty() || !state.ended.is_empty()) {
             events::changes_lost();
@@ -193,6 +194,12 @@ impl Shared {
             state: Mutex::new(state),
             turn: Turn::default(),
         }
+    }
+
+    /// The state, for whoever has it alone.
+    #[inline]
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state. Never held while the application's code runs, so that a panic can't leave it half changed.

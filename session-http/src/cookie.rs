@@ -1,6 +1,5 @@
 //! Reads our cookie from `Cookie` headers and writes the one `Set-Cookie`, without a jar.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -49,14 +48,11 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 fn found_in<'a>(pair: &'a [u8], name: &[u8]) -> Option<Found<'a>> {
-    let (own, rest) = pair.trim_ascii().split_at_checked(name.len())?;
+    let (own, rest) = pair.trim_ascii_start().split_at_checked(name.len())?;
     if !own.eq_ignore_ascii_case(name) {
         return None;
     }
-    let value = rest
-        .trim_ascii_start()
-        .strip_prefix(b"=")?
-        .trim_ascii_start();
+    let value = rest.trim_ascii().strip_prefix(b"=")?.trim_ascii_start();
     if own != name {
         return Some(Found::LookAlike);
     }
@@ -95,8 +91,8 @@ pub(crate) fn issue(
     text.push_str(value);
     text.push_str(attributes);
     if let Some(max_age) = max_age {
-        // A string has room for all that it is given.
-        let _written = write!(text, "; Max-Age={}", max_age.as_secs());
+        text.push_str("; Max-Age=");
+        text.push_str(itoa::Buffer::new().format(max_age.as_secs()));
     }
     Ok(sensitive(text))
 }

@@ -17,7 +17,7 @@ use crate::setup::Setup;
 
 /// The request extension. Innermost layer first; the layers around it are behind it.
 #[derive(Clone)]
-pub(crate) struct Carried(pub(crate) Arc<CarriedSession>);
+pub(crate) struct Carried(pub(crate) triomphe::Arc<CarriedSession>);
 
 /// One layer's session in one request.
 pub(crate) struct CarriedSession {
@@ -85,7 +85,7 @@ impl Carried {
         outer: Option<Self>,
         is_no_activity: bool,
     ) -> Self {
-        Self(Arc::new(CarriedSession {
+        Self(triomphe::Arc::new(CarriedSession {
             setup: Arc::clone(setup),
             lines: Lines::of(headers, setup.carrier.request_header()),
             first: First::default(),
@@ -193,25 +193,27 @@ impl CarriedSession {
         let Setup {
             manager, carrier, ..
         } = &*self.setup;
-        let slot = manager.slot();
+        let lines = self.lines.iter().map(HeaderValue::as_bytes);
+        let mut has_look_alike = false;
+        let slot = match carrier {
+            Carrier::Cookie(cookie) => {
+                let name = cookie.name().as_bytes();
+                let found = lines.flat_map(|line| cookie::find(line, name));
+                manager.slot_with(found.filter_map(|found| match found {
+                    Found::Value(value) => Some(value),
+                    Found::LookAlike => {
+                        has_look_alike = true;
+                        None
+                    }
+                }))
+            }
+            Carrier::Bearer | Carrier::Header(_) => {
+                manager.slot_with(lines.filter_map(|line| carrier.value_in(line)))
+            }
+        };
         if self.is_no_activity.load(Ordering::Relaxed) {
             slot.set_activity(Activity::Ignore);
         }
-        let lines = self.lines.iter().map(HeaderValue::as_bytes);
-        let Carrier::Cookie(cookie) = carrier else {
-            slot.present(lines.filter_map(|line| carrier.value_in(line)));
-            return slot;
-        };
-        let name = cookie.name().as_bytes();
-        let mut has_look_alike = false;
-        let found = lines.flat_map(|line| cookie::find(line, name));
-        slot.present(found.filter_map(|found| match found {
-            Found::Value(value) => Some(value),
-            Found::LookAlike => {
-                has_look_alike = true;
-                None
-            }
-        }));
         if has_look_alike {
             self.setup.warn_of_look_alike();
         }

@@ -26,6 +26,10 @@ use crate::request::Carried;
 pub struct Session(SessionBase);
 
 impl Session {
+    async fn of(carried: &Carried) -> Result<Self> {
+        Ok(Self(carried.0.slot().session().await.map_err(Error::from)?))
+    }
+
     /// The session of a request with these extensions, for services that are not axum handlers.
     ///
     /// # Errors
@@ -37,7 +41,7 @@ impl Session {
     ///
     /// Nothing is lost.
     pub async fn from_extensions(extensions: &Extensions) -> Result<Self> {
-        LazySession::from_extensions(extensions)?.load().await
+        Self::of(Carried::of(extensions)?).await
     }
 }
 
@@ -101,9 +105,7 @@ impl LazySession {
     ///
     /// Nothing is lost.
     pub async fn load(&self) -> Result<Session> {
-        Ok(Session(
-            self.0.0.slot().session().await.map_err(Error::from)?,
-        ))
+        Session::of(&self.0).await
     }
 
     /// The scheme by which HTTP knows the way in which keys come here, if it does.

@@ -374,7 +374,7 @@ impl Shared {
                 ..State::default()
             }
         };
-        let own = SessionBase(Arc::new(Self::new(self.manager.clone(), own)));
+        let own = SessionBase(triomphe::Arc::new(Self::new(self.manager.clone(), own)));
         let answer = change(&own);
         let (mut log, cycle, flushed) = {
             let mut own = own.0.lock();

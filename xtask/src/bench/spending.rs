@@ -6,14 +6,14 @@ pub(super) const SPENDERS: [&str; 17] = [
     "session-core",
     "the memory store",
     "the handler",
-    "JSON",
+    JSON,
     "hashing, without SHA-256 itself",
     "random numbers",
     "the clock",
     "memory, allocated and freed",
     "bytes, copied, compared and searched",
     "maps of the standard library",
-    "pointers, vectors and locks of the standard library",
+    "pointers, vectors and locks",
     "the types of `http`",
     "axum and tower",
     "actix-web",
@@ -25,17 +25,18 @@ const OTHER: &str = "other";
 const ALLOCATOR: &str = "memory, allocated and freed";
 const BYTES: &str = "bytes, copied, compared and searched";
 const CLOCK: &str = "the clock";
+const JSON: &str = "JSON, and numbers as text";
 const MAPS: &str = "maps of the standard library";
-const POINTERS: &str = "pointers, vectors and locks of the standard library";
+const POINTERS: &str = "pointers, vectors and locks";
 
 /// Crates by the beginnings of their names, as they are written in paths.
-const CRATES: [(&str, &str); 31] = [
+const CRATES: [(&str, &str); 32] = [
     ("session-http", "session-http"),
     ("session-core", "session-core"),
-    ("serde", "JSON"),
-    ("itoa", "JSON"),
-    ("ryu", "JSON"),
-    ("zmij", "JSON"),
+    ("serde", JSON),
+    ("itoa", JSON),
+    ("ryu", JSON),
+    ("zmij", JSON),
     ("sha2", "hashing, without SHA-256 itself"),
     ("digest", "hashing, without SHA-256 itself"),
     ("hmac", "hashing, without SHA-256 itself"),
@@ -47,6 +48,7 @@ const CRATES: [(&str, &str); 31] = [
     ("chacha20", "random numbers"),
     ("memchr", BYTES),
     ("zeroize", BYTES),
+    ("triomphe", POINTERS),
     ("http", "the types of `http`"),
     ("bytes", "the types of `http`"),
     ("axum", "axum and tower"),
