@@ -46,7 +46,7 @@ pub mod conformance;
 /// For authors of HTTP adapters: what a request carries, and what its response must say.
 pub mod adapter {
     pub use crate::outcome::{Completion, IssuedValue, Outcome};
-    pub use crate::slot::SessionSlot;
+    pub use crate::slot::{SessionSlot, Uncommitted};
 }
 
 #[cfg(feature = "sealed")]

@@ -88,14 +88,12 @@ impl SessionSlot {
     }
 
     /// What [`commit`](Self::commit) would answer, if it has nothing to store and nothing to wait for: most requests only
-    /// read. `None` if it has; then call it. Like it, called once.
-    #[must_use]
-    pub fn commit_without_store(&self) -> Option<Outcome> {
-        self.settle().ok()
-    }
-
-    /// The same, or how far the session is.
-    fn settle(&self) -> Result<Outcome, Phase> {
+    /// read. Else what is left of the commit. Like it, called once.
+    ///
+    /// # Errors
+    ///
+    /// [`Uncommitted`] is no failure: its [`commit`](Uncommitted::commit) has to be awaited.
+    pub fn commit_without_store(&self) -> Result<Outcome, Uncommitted> {
         let mut state = self.0.lock();
         let answered = match state.phase {
             Phase::Unasked if !self.0.renews_unasked(state.activity) || !state.has_candidates() => {
@@ -115,7 +113,10 @@ impl SessionSlot {
         // A task that loads the session from here on must not store under a key that nobody is told of, and so the slot is
         // closed by the same look that finds nothing to store.
         state.headers_sent |= answered.is_some();
-        answered.ok_or(state.phase)
+        answered.ok_or_else(|| Uncommitted {
+            slot: self.clone(),
+            is_asked: state.phase != Phase::Unasked,
+        })
     }
 
     /// Stores what the request did, and says what the client must be told. Called once, when the response is ready and
@@ -131,11 +132,10 @@ impl SessionSlot {
     /// Each write to the store has happened or not. A client that never learned of a new key leaves an orphan that
     /// expires.
     pub async fn commit(&self, completion: Completion) -> Result<Outcome, SessionError> {
-        let outcome = self.commit_open(completion).await;
-        if outcome.is_err() {
-            self.close();
+        match self.commit_without_store() {
+            Ok(outcome) => Ok(outcome),
+            Err(rest) => rest.commit(completion).await,
         }
-        outcome
     }
 
     /// Tells the slot that the response's headers are out, or never will be: from now on, what would need a new key is
@@ -143,34 +143,58 @@ impl SessionSlot {
     pub fn close(&self) {
         self.0.lock().headers_sent = true;
     }
+}
+
+/// A commit that has something to store or to wait for, from [`SessionSlot::commit_without_store`].
+#[derive(Debug)]
+#[must_use = "what the request did is not stored yet"]
+pub struct Uncommitted {
+    slot: SessionSlot,
+    is_asked: bool,
+}
+
+impl Uncommitted {
+    /// Stores what the request did, as [`SessionSlot::commit`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SessionSlot::commit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`SessionSlot::commit`].
+    pub async fn commit(self, completion: Completion) -> Result<Outcome, SessionError> {
+        let outcome = self.commit_open(completion).await;
+        if outcome.is_err() {
+            self.slot.close();
+        }
+        outcome
+    }
 
     /// Leaves the slot open if it fails.
     async fn commit_open(&self, completion: Completion) -> Result<Outcome, SessionError> {
-        let is_asked = match self.settle() {
-            Ok(outcome) => return Ok(outcome),
-            Err(phase) => phase != Phase::Unasked,
-        };
-        if !is_asked {
-            Box::pin(self.0.ensure_loaded()).await?;
+        let SessionSlot(shared) = &self.slot;
+        if !self.is_asked {
+            Box::pin(shared.ensure_loaded()).await?;
         }
         if completion == Completion::ServerError {
-            let mut state = self.0.lock();
+            let mut state = shared.lock();
             state.log.clear();
             state.show_held();
         }
         // Until the end: a task of the request may be storing something at this moment, and what it creates is still told. What
         // is created from here on could not be.
-        let mut deadline = Deadline::new(&self.0.manager);
-        let _turn = self.0.take_turn(&mut deadline).await?;
+        let mut deadline = Deadline::new(&shared.manager);
+        let _turn = shared.take_turn(&mut deadline).await?;
         let nothing_more = |_: &mut Content| Ok(Effect::Plain(()));
-        self.0
+        shared
             .store_in_turn(Selection::All, nothing_more, &mut deadline)
             .await?;
-        let mut state = self.0.lock();
+        let mut state = shared.lock();
         state.headers_sent = true;
         // What was changed while the commit was under way has missed it.
         state.is_late |= !state.log.is_empty();
-        Ok(self.0.outcome_of(&mut state, is_asked))
+        Ok(shared.outcome_of(&mut state, self.is_asked))
     }
 }
 

@@ -85,14 +85,16 @@ pub(crate) fn issue(
         });
     }
     let attributes = cookie.attributes();
-    let mut text = String::with_capacity(name.len() + value.len() + attributes.len() + 32);
-    text.push_str(name);
-    text.push('=');
-    text.push_str(value);
-    text.push_str(attributes);
-    if let Some(max_age) = max_age {
-        text.push_str("; Max-Age=");
-        text.push_str(itoa::Buffer::new().format(max_age.as_secs()));
+    let mut digits = itoa::Buffer::new();
+    let (label, age) = match max_age {
+        Some(max_age) => ("; Max-Age=", digits.format(max_age.as_secs())),
+        None => ("", ""),
+    };
+    let parts = [name, "=", value, attributes, label, age];
+    // No more than it needs: what is larger becomes a header's value by another allocation.
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        text.push_str(part);
     }
     Ok(sensitive(text))
 }

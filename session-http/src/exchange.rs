@@ -103,22 +103,20 @@ impl Exchange {
         } else {
             Completion::Success
         };
-        let slot = match asked {
-            Some(slot) => {
-                if let Some(outcome) = slot.commit_without_store() {
-                    return Commit::Done(outcome);
-                }
-                slot.clone()
-            }
+        let committed = match asked {
+            Some(slot) => slot.commit_without_store(),
             None => {
                 let policy = carried.setup().manager.policy();
                 if policy.renewal() != Renewal::EveryRequest || !carried.may_have_key() {
                     return Commit::Done(Outcome::Untouched);
                 }
-                carried.new_slot()
+                carried.new_slot().commit_without_store()
             }
         };
-        Commit::Pending(Box::pin(async move { slot.commit(completion).await }))
+        match committed {
+            Ok(outcome) => Commit::Done(outcome),
+            Err(rest) => Commit::Pending(Box::pin(rest.commit(completion))),
+        }
     }
 
     /// Tells the client and the caches, or that the handler's response must not be sent.
